@@ -1,0 +1,45 @@
+package failsoft_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"github.com/failsoft/failsoft/retry"
+)
+
+// A client that gives each attempt 300 ms and sends up to three, and never adds
+// more than a tenth to the load of a service that is down.
+func Example() {
+	retrier := retry.MustNew(retry.Config{TryTimeout: 300 * time.Millisecond})
+	client := &http.Client{
+		Transport: retrier.Transport(http.DefaultTransport),
+		Timeout:   2 * time.Second, // for all attempts together
+	}
+
+	server := httptest.NewServer(failOnce()) // answers 503, then 200
+	defer server.Close()
+
+	resp, err := client.Get(server.URL + "/prices")
+	var failed *retry.Error
+	if errors.As(err, &failed) {
+		fmt.Println("gave up:", failed.Reason, failed.Tries)
+		return
+	}
+	defer resp.Body.Close()
+	fmt.Println(resp.Status, "after", retrier.Snapshot().Retries, "retry")
+	// Output: 200 OK after 1 retry
+}
+
+// failOnce returns a handler whose first answer is a 503.
+func failOnce() http.Handler {
+	failed := false
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if !failed {
+			failed = true
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+}

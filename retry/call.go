@@ -1,0 +1,162 @@
+package retry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/failsoft/failsoft/internal/attempt"
+	"github.com/failsoft/failsoft/internal/outcome"
+	"github.com/failsoft/failsoft/internal/rt"
+)
+
+// call is one call on its way through its attempts: what both doors share. It
+// lives on the stack of its goroutine; only a failure makes it allocate.
+type call struct {
+	*Retrier
+	rt.Caller
+
+	key      string
+	limits   limits
+	attempts int           // sent so far
+	wait     time.Duration // before the latest
+	begun    time.Time     // when the latest was sent
+	hosts    *attempt.Hosts
+	tries    []Try
+}
+
+// result is what became of an attempt.
+type result struct {
+	err        error
+	status     int
+	host       string
+	judged     Outcome
+	kind       outcome.Kind
+	hint       time.Duration
+	replayable bool
+	repeatable bool
+}
+
+// begin starts a call and its first attempt.
+func (r *Retrier) begin(caller rt.Caller, key string) call {
+	c := call{
+		Retrier: r, Caller: caller, key: key,
+		limits: r.cfg.limits(caller.Ctx), attempts: 1, begun: time.Now(),
+	}
+	r.cfg.Budget.DepositAt(caller.Ctx, key, c.begun)
+	return c
+}
+
+// settle tells what follows an attempt that came back with res: goOn and the
+// wait, or why it was the last.
+func (c *call) settle(res *result) (wait time.Duration, stop Reason) {
+	if c.cfg.Observe == nil && c.attempts == 1 && res.kind == outcome.OK && res.judged != Again {
+		return 0, Final // by far the most calls; they need no clock, no record
+	}
+	now := time.Now()
+	c.record(res, now.Sub(c.begun))
+	deadline, _ := c.Ctx.Deadline()
+	wait, stop = c.cfg.decide(facts{
+		attempts: c.attempts, maxAttempts: c.limits.maxAttempts,
+		judged: res.judged, kind: res.kind, status: res.status, hint: res.hint,
+		replayable: res.replayable, repeatable: res.repeatable || c.limits.repeatable,
+		previous: c.wait, now: now, deadline: deadline,
+		u: rand.Float64(), v: rand.Float64(), //nolint:gosec // jitter is no secret
+	})
+	switch {
+	case stop == Final && res.err == nil: // whoever is left, it ends here
+	case c.Ended(now) != nil:
+		stop = CallerEnded
+	case stop == goOn && !c.cfg.Budget.Covers(c.key):
+		stop = OutOfBudget
+	}
+	return wait, stop
+}
+
+// record remembers the attempt that has just ended, and tells of it.
+func (c *call) record(res *result, elapsed time.Duration) {
+	c.tell(c.Ctx, Event{
+		Kind: Attempted, Key: c.key, Attempt: c.attempts,
+		Host: res.host, Status: res.status, Err: res.err, Elapsed: elapsed,
+	})
+	if res.kind == outcome.OK && res.judged != Again {
+		return // the last there will be, and no failure
+	}
+	c.tries = append(c.tries, Try{
+		Number: c.attempts, Host: res.host, Status: res.status, Err: res.err,
+		Elapsed: elapsed, Wait: c.wait,
+	})
+}
+
+// pause waits for the next attempt and pays for it. It returns goOn, or why
+// there will be none, with the caller's end if that is the reason.
+func (c *call) pause(wait time.Duration) (Reason, error) {
+	c.tell(c.Ctx, Event{Kind: Waiting, Key: c.key, Attempt: c.attempts, Wait: wait})
+	if wait > 0 {
+		if ended := c.Sleep(wait); ended != nil {
+			return CallerEnded, ended
+		}
+	} else if ended := c.Ended(time.Now()); ended != nil {
+		return CallerEnded, ended
+	}
+	if !c.cfg.Budget.Withdraw(c.key) {
+		return OutOfBudget, nil
+	}
+	c.counts.retries.Add(1)
+	c.attempts++
+	c.wait, c.begun = wait, time.Now()
+	return goOn, nil
+}
+
+// next returns the context of the attempt that has just been paid for. A first
+// attempt needs no mark, so that the hosts are known from what came back.
+func (c *call) next() context.Context {
+	if c.hosts == nil {
+		if c.hosts = attempt.Tried(c.Ctx); c.hosts == nil {
+			c.hosts = new(attempt.Hosts)
+		}
+	}
+	c.hosts.Add(c.tries[len(c.tries)-1].Host)
+	// Under another Retrier the number goes on from its own, so that it never
+	// falls and 1 stays the mark of demand.
+	number := attempt.Retry(c.Ctx) + c.attempts - 1
+	return attempt.WithRetry(c.Ctx, number, c.hosts)
+}
+
+// finish counts how the call ended and returns its error: the attempt's own
+// where there is no more to say, an *Error otherwise. cause is what stopped the
+// call after the attempt had ended, or nil.
+func (c *call) finish(res *result, stop Reason, cause error) error {
+	if stop == Final && c.attempts > 1 && res.err == nil {
+		c.counts.recovered.Add(1)
+	}
+	if stop != Final {
+		c.counts.stopped[stop].Add(1)
+		c.tell(c.Ctx, Event{
+			Kind: Stopped, Key: c.key, Attempt: c.attempts, Host: res.host, Status: res.status,
+			Err: errors.Join(cause, res.err), Reason: stop,
+		})
+	}
+	switch {
+	case res.err == nil && cause == nil:
+		return nil
+	case cause != nil:
+		return &Error{Reason: stop, Tries: c.tries, Err: after(cause, res)}
+	case c.attempts == 1 && (stop == Final || stop == OutOfAttempts ||
+		stop == NotRepeatable || stop == CallerEnded):
+		return res.err
+	default:
+		return &Error{Reason: stop, Tries: c.tries, Err: res.err}
+	}
+}
+
+// after joins what stopped a call with what the last attempt had come to.
+func after(cause error, res *result) error {
+	if res.err == nil {
+		return fmt.Errorf("%w (after status %d %s)", cause, res.status, http.StatusText(res.status))
+	}
+	return fmt.Errorf("%w (after %w)", cause, res.err)
+}

@@ -1,0 +1,84 @@
+package retry
+
+import (
+	"context"
+
+	"github.com/failsoft/failsoft/internal/outcome"
+	"github.com/failsoft/failsoft/internal/rt"
+)
+
+// Do calls fn until it returns no error, at most Config.MaxAttempts times and
+// within the budget of key. Every error is worth another attempt except one
+// marked Permanent, a refusal by a policy of ours that does not say when to come
+// back, and the end of ctx; Config.JudgeError may say otherwise.
+//
+// fn must honor its context, which ends after Config.TryTimeout and when fn
+// returns: Do runs it on the caller's goroutine and cannot leave it behind. What
+// fn returns is returned, the value of the last attempt too when all failed.
+// The error is fn's own, inside an *Error if there was more than one attempt or
+// if another was worth making and was not made.
+func Do[T any](
+	ctx context.Context, r *Retrier, key string, fn func(context.Context) (T, error),
+) (T, error) {
+	c := r.begin(rt.Caller{Ctx: ctx}, key)
+	for {
+		value, err := tryFunc(ctx, &c, fn)
+		res := c.functionResult(err)
+		wait, stop := c.settle(&res)
+		var cause error
+		if stop == goOn {
+			stop, cause = c.pause(wait)
+		}
+		if stop != goOn {
+			return value, c.finish(&res, stop, cause)
+		}
+		ctx = c.next()
+	}
+}
+
+// Run is Do for functions that return only an error.
+func (r *Retrier) Run(ctx context.Context, key string, fn func(context.Context) error) error {
+	_, err := Do(ctx, r, key, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, fn(ctx)
+	})
+	return err
+}
+
+// tryFunc makes one attempt of a function. A value that came without an error
+// is good, however late it is.
+func tryFunc[T any](
+	ctx context.Context, c *call, fn func(context.Context) (T, error),
+) (T, error) {
+	limit := ownLimit(c.Ctx, c.begun, c.limits.tryTimeout)
+	if limit == 0 {
+		return fn(ctx)
+	}
+	t := newTry(ctx, c.begun, limit, 0)
+	defer t.end()
+	value, err := fn(t)
+	return value, t.failure(t.arrive(), err)
+}
+
+// functionResult collects what there is to know of an attempt at a function.
+// Functions have no status to go by, and whoever passes one to Do means it to be
+// repeated.
+func (c *call) functionResult(err error) result {
+	if err == nil {
+		return result{judged: Accept}
+	}
+	res := result{
+		err: unmark(err), host: hostOfError(err), kind: outcome.OfError(c.Ctx, err),
+		replayable: true, repeatable: true,
+	}
+	res.hint, _ = outcome.Hint(err)
+	if c.cfg.JudgeError != nil {
+		res.judged = c.cfg.JudgeError(err)
+	}
+	switch {
+	case isPermanent(err):
+		res.judged = Accept
+	case res.judged == ByRule && res.kind != outcome.Refused:
+		res.judged = Again
+	}
+	return res
+}

@@ -1,0 +1,155 @@
+package retry
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/failsoft/failsoft/internal/attempt"
+	"github.com/failsoft/failsoft/internal/outcome"
+	"github.com/failsoft/failsoft/internal/rt"
+)
+
+// Transport returns a RoundTripper that sends each request through next, or
+// http.DefaultTransport if next is nil, as often as it takes and is allowed.
+//
+// The last response is handed over as it is, whatever its status. Responses
+// before it are drained and closed before the wait. Bodies are sent again only
+// if the request has GetBody, which http.NewRequest sets for the usual readers.
+// Signing belongs below, so that each attempt is signed; cookies and redirects
+// stay above, in http.Client.
+func (r *Retrier) Transport(next http.RoundTripper) http.RoundTripper {
+	return &transport{retrier: r, next: rt.Base(next)}
+}
+
+type transport struct {
+	retrier *Retrier
+	next    http.RoundTripper
+}
+
+// RoundTrip is the loop over the attempts: send, settle, and where it goes on,
+// discard, wait, send again.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL == nil {
+		return t.next.RoundTrip(req) // which says what is wrong with it
+	}
+	c := t.retrier.begin(rt.CallerOf(req), t.retrier.cfg.Key(req))
+	send := req
+	for {
+		resp, err := t.send(&c, send)
+		res := t.result(&c, send, resp, err)
+		wait, stop := c.settle(&res)
+		if stop != goOn {
+			return resp, c.finish(&res, stop, nil)
+		}
+		rt.Keep(c.Ctx, resp)
+		stop, cause := c.pause(wait)
+		if stop == goOn {
+			if send, cause = t.again(&c, req); cause == nil {
+				continue
+			}
+			stop = BodyLost
+			c.attempts-- // it was paid for, but not sent
+		}
+		return t.handOver(&c, resp, &res, stop, cause)
+	}
+}
+
+// send makes one attempt. Without a time limit of our own there is nothing to
+// watch, and the request goes down as it came.
+func (t *transport) send(c *call, req *http.Request) (*http.Response, error) {
+	limit := ownLimit(c.Ctx, c.begun, c.limits.tryTimeout)
+	idle := t.retrier.cfg.BodyIdleTimeout
+	if limit == 0 && idle == 0 {
+		return t.next.RoundTrip(req) //nolint:wrapcheck // the caller gets its transport's own error
+	}
+	return newTry(req.Context(), c.begun, limit, idle).roundTrip(t.next, req)
+}
+
+// result collects what there is to know of an attempt.
+func (t *transport) result(c *call, sent *http.Request, resp *http.Response, err error) result {
+	res := result{err: err, judged: t.retrier.judge(resp, err)}
+	if resp != nil {
+		res.status = resp.StatusCode
+		res.kind = outcome.OfStatus(resp.StatusCode)
+	} else {
+		res.kind = outcome.OfError(c.Ctx, err)
+	}
+	if isPermanent(err) && res.judged == ByRule {
+		res.judged = Accept
+	}
+	res.host = hostOf(sent, resp, err)
+	if res.kind == outcome.OK && res.judged != Again {
+		return res
+	}
+	res.hint = hintOf(resp, err)
+	res.replayable = rt.Replayable(sent)
+	res.repeatable = t.retrier.cfg.Repeatable(sent)
+	return res
+}
+
+// again returns the request of the next attempt, with a body of its own.
+func (t *transport) again(c *call, req *http.Request) (*http.Request, error) {
+	again, err := rt.Replay(c.next(), req)
+	if err != nil || !t.retrier.cfg.AttemptHeader {
+		return again, err //nolint:wrapcheck // Replay says what it did
+	}
+	again.Header = again.Header.Clone()
+	if again.Header == nil {
+		again.Header = make(http.Header)
+	}
+	again.Header.Set(attempt.RetryHeader, strconv.Itoa(attempt.Retry(again.Context())))
+	return again, nil
+}
+
+// handOver ends a call after its last response has been put away: the caller
+// still gets it if it is there to take it.
+func (t *transport) handOver(
+	c *call, resp *http.Response, res *result, stop Reason, cause error,
+) (*http.Response, error) {
+	if resp != nil && stop != CallerEnded {
+		_ = c.finish(res, stop, nil)
+		return resp, nil
+	}
+	return nil, c.finish(res, stop, cause)
+}
+
+// CloseIdleConnections closes those of the transport below.
+func (t *transport) CloseIdleConnections() { rt.CloseIdle(t.next) }
+
+// hostOf returns where an attempt went: a router below may have sent it
+// elsewhere than its URL says, and tells by the response or by the error.
+func hostOf(sent *http.Request, resp *http.Response, err error) string {
+	if resp != nil && resp.Request != nil && resp.Request.URL != nil {
+		return resp.Request.URL.Host
+	}
+	if err != nil {
+		if host := hostOfError(err); host != "" {
+			return host
+		}
+	}
+	return sent.URL.Host
+}
+
+// hostOfError returns where an attempt failed, as far as its error tells.
+func hostOfError(err error) string {
+	routed, ok := errors.AsType[interface {
+		error
+		Host() string
+	}](err)
+	if !ok {
+		return ""
+	}
+	return routed.Host()
+}
+
+// hintOf returns how long the answer, or a policy's refusal, asks to wait.
+func hintOf(resp *http.Response, err error) (wait time.Duration) {
+	if resp != nil {
+		wait, _ = outcome.RetryAfter(resp.Header, time.Now())
+		return wait
+	}
+	wait, _ = outcome.Hint(err)
+	return wait
+}
