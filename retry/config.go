@@ -31,6 +31,10 @@ const (
 	DefaultMaxRetryAfter = 5 * time.Second
 )
 
+// longest is the longest wait that can be asked for: far above what makes
+// sense, far below what overflows.
+const longest = 24 * time.Hour
+
 // Outcome is what a Judge makes of an attempt.
 type Outcome uint8
 
@@ -94,7 +98,7 @@ type Config struct {
 	BaseDelay time.Duration
 
 	// MaxDelay bounds all waits but those that the server asks for. Zero means
-	// 2 s, or BaseDelay where that is longer.
+	// 2 s, or BaseDelay where that is longer. At most 24 h.
 	MaxDelay time.Duration
 
 	// Jitter is how a wait is drawn below its bound. Zero means FullJitter.
@@ -102,7 +106,7 @@ type Config struct {
 
 	// MaxRetryAfter is the longest Retry-After that is waited for, be it a
 	// server's or one of our own policies'. What asks for more, or for more than
-	// the caller has left, is handed over at once. Zero means 5 s.
+	// the caller has left, is handed over at once. Zero means 5 s; at most 24 h.
 	MaxRetryAfter time.Duration
 
 	// AttemptHeader tells the server the number of the attempt, from the second
@@ -165,8 +169,8 @@ func (cfg Config) validate() error {
 	if cfg.BaseDelay < 0 && cfg.BaseDelay != Immediately {
 		bad("BaseDelay is %v, neither positive nor Immediately", cfg.BaseDelay)
 	}
-	if cfg.MaxDelay < 0 {
-		bad("MaxDelay is %v, negative", cfg.MaxDelay)
+	if cfg.MaxDelay < 0 || cfg.MaxDelay > longest {
+		bad("MaxDelay is %v, not from 0 to 24h", cfg.MaxDelay)
 	} else if cfg.MaxDelay < cfg.BaseDelay {
 		bad("MaxDelay of %v is below BaseDelay of %v", cfg.MaxDelay, cfg.BaseDelay)
 	}
@@ -176,8 +180,8 @@ func (cfg Config) validate() error {
 	if cfg.Jitter == DecorrelatedJitter && cfg.BaseDelay == Immediately {
 		bad("Jitter is DecorrelatedJitter, but BaseDelay is Immediately: there is no wait to draw")
 	}
-	if cfg.MaxRetryAfter < 0 {
-		bad("MaxRetryAfter is %v, negative", cfg.MaxRetryAfter)
+	if cfg.MaxRetryAfter < 0 || cfg.MaxRetryAfter > longest {
+		bad("MaxRetryAfter is %v, not from 0 to 24h", cfg.MaxRetryAfter)
 	}
 	return errors.Join(wrong...)
 }
