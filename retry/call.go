@@ -40,6 +40,11 @@ type result struct {
 	repeatable bool
 }
 
+// final reports whether the result needs no further attempt.
+func (res *result) final() bool {
+	return !facts{judged: res.judged, kind: res.kind, status: res.status}.worthRepeating()
+}
+
 // begin starts a call and its first attempt.
 func (r *Retrier) begin(caller rt.Caller, key string) call {
 	c := call{
@@ -53,7 +58,7 @@ func (r *Retrier) begin(caller rt.Caller, key string) call {
 // settle tells what follows an attempt that came back with res: goOn and the
 // wait, or why it was the last.
 func (c *call) settle(res *result) (wait time.Duration, stop Reason) {
-	if c.cfg.Observe == nil && c.attempts == 1 && res.kind == outcome.OK && res.judged != Again {
+	if c.cfg.Observe == nil && c.attempts == 1 && res.final() {
 		return 0, Final // by far the most calls; they need no clock, no record
 	}
 	now := time.Now()
@@ -82,8 +87,8 @@ func (c *call) record(res *result, elapsed time.Duration) {
 		Kind: Attempted, Key: c.key, Attempt: c.attempts,
 		Host: res.host, Status: res.status, Err: res.err, Elapsed: elapsed,
 	})
-	if res.kind == outcome.OK && res.judged != Again {
-		return // the last there will be, and no failure
+	if res.err == nil && res.final() {
+		return // the call ends with this response, not with an *Error
 	}
 	c.tries = append(c.tries, Try{
 		Number: c.attempts, Host: res.host, Status: res.status, Err: res.err,

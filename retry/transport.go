@@ -80,7 +80,7 @@ func (t *transport) result(c *call, sent *http.Request, resp *http.Response, err
 		res.judged = Accept
 	}
 	res.host = hostOf(sent, resp, err)
-	if res.kind == outcome.OK && res.judged != Again {
+	if res.final() {
 		return res
 	}
 	res.hint = hintOf(resp, err)

@@ -39,8 +39,8 @@ func Hedge(ctx context.Context) int { return of(ctx).hedge }
 // Extra reports whether ctx belongs to an attempt that an outer policy added:
 // it is load, but not demand, and so earns no budget.
 func Extra(ctx context.Context) bool {
-	m := of(ctx)
-	return m.retry > 1 || m.hedge > 1
+	m, ok := ctx.Value(markKey{}).(*mark) // not of(ctx): every deposit asks, most find nothing
+	return ok && (m.retry > 1 || m.hedge > 1)
 }
 
 // Tried returns the hosts that earlier attempts of the same call went to, or

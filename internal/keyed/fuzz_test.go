@@ -72,6 +72,9 @@ func (md *model) evict(now int64) bool {
 	}
 }
 
+// maxProgram is the length after which a program finds nothing new.
+const maxProgram = 600
+
 // FuzzMap compares the Map with the model after every step: which cells there
 // are, which one a key gets, and who was asked to retire in which order.
 func FuzzMap(f *testing.F) {
@@ -90,7 +93,7 @@ func FuzzMap(f *testing.F) {
 		var h host
 		m, md := h.newMap(bound), &model{bound: bound}
 		now := int64(0)
-		for step := program[1:]; len(step) >= 2; step = step[2:] {
+		for step := program[1:min(len(program), maxProgram)]; len(step) >= 2; step = step[2:] {
 			key := strconv.Itoa(int(step[1]))
 			switch step[0] % 3 {
 			case 0:
@@ -127,17 +130,17 @@ func compareGet(t *testing.T, m *keyed.Map[state], md *model, key string, now in
 
 func compareAll(t *testing.T, m *keyed.Map[state], md *model) {
 	t.Helper()
-	require.Equal(t, len(md.cells), m.Len())
 	count := 0
 	for key, got := range m.All() {
 		count++
 		want := md.find(key)
-		require.NotNil(t, want, key)
-		require.Same(t, want.twin, got)
 		found, ok := m.Lookup(key)
-		require.True(t, ok)
-		require.Same(t, got, found)
+		// Plain, because a thousand of these are one run.
+		if want == nil || want.twin != got || !ok || found != got {
+			require.Failf(t, "wrong cell", "key %s: want %v, in the range %v, found %v", key, want, got, found)
+		}
 	}
+	require.Equal(t, len(md.cells), m.Len())
 	require.Equal(t, len(md.cells), count)
 	_, served := m.Overflow()
 	require.Equal(t, md.served, served)

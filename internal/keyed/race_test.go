@@ -209,3 +209,27 @@ func TestGetWaitsForTheAnswerOfACellThatIsAsked(t *testing.T) {
 		})
 	}
 }
+
+// New runs under the lock of the Map, so a Get that ends meanwhile takes none.
+func TestGetOfAKnownKeyTakesNoLock(t *testing.T) {
+	t.Parallel()
+	var m *keyed.Map[int]
+	answers := make(chan *int, 1)
+	m = keyed.New(keyed.Config[int]{
+		Max: 1,
+		New: func(key string) *int {
+			if key == keyed.OverflowKey {
+				go func() { answers <- m.Get("a", 3) }()
+				for i := 0; i < 1_000_000 && len(answers) == 0; i++ {
+					runtime.Gosched()
+				}
+				assert.Len(t, answers, 1, "the lock was needed")
+			}
+			return new(int)
+		},
+		Retire: func(*int, int64) bool { return false },
+	})
+	a := m.Get("a", 1)
+	m.Get("b", 2)
+	assert.Same(t, a, <-answers, "also after it was asked to retire")
+}

@@ -68,7 +68,6 @@ func (r *recency[V]) refuse(until int64) {
 func (r *recency[V]) pop() {
 	last := len(r.heap) - 1
 	r.heap[0] = r.heap[last]
-	r.heap[last] = ranked[V]{}
 	r.heap = r.heap[:last]
 	r.sink()
 }

@@ -42,7 +42,7 @@ func (t *table[V]) init() {
 }
 
 func bucket[V any](buckets []atomic.Pointer[cell[V]], hash uint64) *atomic.Pointer[cell[V]] {
-	return &buckets[hash&uint64(len(buckets)-1)]
+	return &buckets[hash&uint64(len(buckets)-1)] //nolint:gosec // A length is not negative.
 }
 
 func (t *table[V]) find(hash uint64, key string) *cell[V] {
