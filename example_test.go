@@ -23,8 +23,7 @@ func Example() {
 	defer server.Close()
 
 	resp, err := client.Get(server.URL + "/prices")
-	var failed *retry.Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*retry.Error](err); ok {
 		fmt.Println("gave up:", failed.Reason, failed.Tries)
 		return
 	}

@@ -30,8 +30,7 @@ type ledger struct {
 
 // New returns a Budget. Its error joins everything that is wrong with cfg.
 func New(cfg Config) (*Budget, error) {
-	cfg, err := cfg.withDefaults()
-	if err != nil {
+	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
 	l := &ledger{

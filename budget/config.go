@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -52,25 +53,17 @@ type Config struct {
 	_ struct{}
 }
 
-// withDefaults returns cfg with every zero replaced, and everything that is
-// wrong with it.
-func (cfg Config) withDefaults() (Config, error) {
-	if cfg.Ratio == 0 {
-		cfg.Ratio = DefaultRatio
-	}
-	if cfg.Floor == 0 {
-		cfg.Floor = DefaultFloor
-	}
-	if cfg.TTL == 0 {
-		cfg.TTL = DefaultTTL
-	}
-	if cfg.MaxKeys == 0 {
-		cfg.MaxKeys = DefaultMaxKeys
-	}
-	return cfg, cfg.validate()
+// complete replaces every zero by its default and returns everything that is
+// wrong with cfg.
+func (cfg *Config) complete() error {
+	cfg.Ratio = cmp.Or(cfg.Ratio, DefaultRatio)
+	cfg.Floor = cmp.Or(cfg.Floor, DefaultFloor)
+	cfg.TTL = cmp.Or(cfg.TTL, DefaultTTL)
+	cfg.MaxKeys = cmp.Or(cfg.MaxKeys, DefaultMaxKeys)
+	return cfg.validate()
 }
 
-func (cfg Config) validate() error {
+func (cfg *Config) validate() error {
 	var wrong []error
 	bad := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Errorf("budget: Config."+format, args...))
@@ -95,7 +88,7 @@ func (cfg Config) validate() error {
 }
 
 // deposit is what one request pays, in units.
-func (cfg Config) deposit() int64 {
+func (cfg *Config) deposit() int64 {
 	if cfg.Ratio == NoRatio {
 		return 0
 	}
@@ -103,7 +96,7 @@ func (cfg Config) deposit() int64 {
 }
 
 // reserve is what a window holds before any deposit, in units.
-func (cfg Config) reserve() int64 {
+func (cfg *Config) reserve() int64 {
 	if cfg.Floor == NoFloor {
 		return 0
 	}

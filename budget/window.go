@@ -46,7 +46,7 @@ func pack(step, units int64) uint64 {
 // units. The age is negative if word was written by somebody with a later clock
 // reading, which is a matter of moments; anything else is old.
 func unpack(word uint64, now int64) (age, units int64) {
-	age = (now - int64(word>>unitBits)) & stepMask //nolint:gosec // 24 bits fit
+	age = (now - int64(word>>unitBits)) & stepMask
 	if age > stepMask-2*steps {
 		age -= stepMask + 1
 	}

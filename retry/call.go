@@ -69,7 +69,7 @@ func (c *call) settle(res *result) (wait time.Duration, stop Reason) {
 		judged: res.judged, kind: res.kind, status: res.status, hint: res.hint,
 		replayable: res.replayable, repeatable: res.repeatable || c.limits.repeatable,
 		previous: c.wait, now: now, deadline: deadline,
-		u: rand.Float64(), v: rand.Float64(), //nolint:gosec // jitter is no secret
+		u: rand.Float64(), v: rand.Float64(), // jitter is no secret
 	})
 	switch {
 	case stop == Final && res.err == nil: // whoever is left, it ends here

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -119,40 +120,30 @@ type Config struct {
 	_ struct{}
 }
 
-// withDefaults returns cfg with every zero replaced, and everything that is
-// wrong with it.
-func (cfg Config) withDefaults() (Config, error) {
+// complete replaces every zero by its default and returns everything that is
+// wrong with cfg.
+func (cfg *Config) complete() error {
 	if cfg.Key == nil {
 		cfg.Key = func(req *http.Request) string { return req.URL.Host }
 	}
 	if cfg.Repeatable == nil {
 		cfg.Repeatable = Idempotent
 	}
-	if cfg.MaxAttempts == 0 {
-		cfg.MaxAttempts = DefaultMaxAttempts
-	}
-	if cfg.TryTimeout == 0 {
-		cfg.TryTimeout = DefaultTryTimeout
-	}
-	if cfg.BaseDelay == 0 {
-		cfg.BaseDelay = DefaultBaseDelay
-	}
-	if cfg.MaxDelay == 0 {
-		cfg.MaxDelay = max(DefaultMaxDelay, cfg.BaseDelay)
-	}
-	if cfg.MaxRetryAfter == 0 {
-		cfg.MaxRetryAfter = DefaultMaxRetryAfter
-	}
+	cfg.MaxAttempts = cmp.Or(cfg.MaxAttempts, DefaultMaxAttempts)
+	cfg.TryTimeout = cmp.Or(cfg.TryTimeout, DefaultTryTimeout)
+	cfg.BaseDelay = cmp.Or(cfg.BaseDelay, DefaultBaseDelay)
+	cfg.MaxDelay = cmp.Or(cfg.MaxDelay, max(DefaultMaxDelay, cfg.BaseDelay))
+	cfg.MaxRetryAfter = cmp.Or(cfg.MaxRetryAfter, DefaultMaxRetryAfter)
 	if err := cfg.validate(); err != nil {
-		return cfg, err
+		return err
 	}
 	if cfg.Budget == nil {
 		cfg.Budget = budget.MustNew(budget.Config{})
 	}
-	return cfg, nil
+	return nil
 }
 
-func (cfg Config) validate() error {
+func (cfg *Config) validate() error {
 	var wrong []error
 	bad := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Errorf("retry: Config."+format, args...))

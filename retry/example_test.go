@@ -69,8 +69,7 @@ func ExampleRetrier_Run() {
 	})
 	fmt.Println(err)
 
-	var failed *retry.Error
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*retry.Error](err); ok {
 		fmt.Println(len(failed.Tries), failed.Reason)
 	}
 	// Output:

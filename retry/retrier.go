@@ -8,15 +8,12 @@ import (
 )
 
 // Retrier tries calls again that another attempt may save. Make one with [New];
-// it holds the budget and the counts, and opens three doors to them: [Transport]
-// for HTTP, [Do] and [Run] for functions. All methods are safe for concurrent
-// use.
+// it holds the budget and the counts, and opens three doors to them:
+// [Retrier.Transport] for HTTP, [Do] and [Retrier.Run] for functions. All methods
+// are safe for concurrent use.
 //
 // In a testing/synctest bubble a Retrier works in virtual time if it was made
 // there.
-//
-// [Transport]: Retrier.Transport
-// [Run]: Retrier.Run
 type Retrier struct {
 	cfg    Config
 	counts counts
@@ -24,8 +21,7 @@ type Retrier struct {
 
 // New returns a Retrier. Its error joins everything that is wrong with cfg.
 func New(cfg Config) (*Retrier, error) {
-	cfg, err := cfg.withDefaults()
-	if err != nil {
+	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
 	return &Retrier{cfg: cfg}, nil
@@ -66,7 +62,7 @@ func (r *Retrier) Snapshot() Snapshot {
 	}
 	for reason := range r.counts.stopped {
 		if n := r.counts.stopped[reason].Load(); n > 0 {
-			s.Stopped[Reason(reason)] = n //nolint:gosec // an index of the array
+			s.Stopped[Reason(reason)] = n
 		}
 	}
 	return s

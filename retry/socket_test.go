@@ -117,7 +117,7 @@ func TestServerThatClosesMidHeader(t *testing.T) {
 		base.CloseIdleConnections()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address, strings.NewReader("x"))
 		require.NoError(t, err)
-		_, err = transport.RoundTrip(req) //nolint:bodyclose // there is none
+		_, err = transport.RoundTrip(req)
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		assert.EqualValues(t, 1, accepted.Load())
 	})
@@ -166,7 +166,7 @@ func TestTryTimeoutBoundsHiddenHTTP2Retries(t *testing.T) {
 	cfg := retry.Config{TryTimeout: 400 * time.Millisecond, MaxAttempts: 2, BaseDelay: retry.Immediately}
 	client := &http.Client{Transport: retry.MustNew(cfg).Transport(base)}
 	start := time.Now()
-	_, err := get(t, client, "http://"+listen(t, refuseStreams(&refused))) //nolint:bodyclose // there is none
+	_, err := get(t, client, "http://"+listen(t, refuseStreams(&refused)))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.Greater(t, refused.Load(), int64(2), "net/http did repeat by itself")
 	assert.Less(t, time.Since(start), 5*time.Second, "without a limit it goes on for a minute")

@@ -125,7 +125,7 @@ func TestJudgeOverridesTheRule(t *testing.T) {
 		judge := func(*http.Response, error) retry.Outcome { panic("judge") }
 		r := retry.MustNew(retry.Config{Judge: judge})
 		assert.PanicsWithValue(t, "judge", func() {
-			_, _ = r.Transport(base).RoundTrip(request(t, "GET", "")) //nolint:bodyclose // there is none
+			_, _ = r.Transport(base).RoundTrip(request(t, "GET", ""))
 		})
 		assert.True(t, closed)
 	})
@@ -276,7 +276,7 @@ func TestNothingIsRetriedAfterTheCallersEnd(t *testing.T) {
 		})
 		bubble(t, name+" during an attempt", func(t *testing.T) {
 			req := end(t, request(t, "GET", ""))
-			got, seen := send(t, retry.Config{}, func(n int, sent *http.Request) (*http.Response, error) {
+			got, seen := send(t, retry.Config{}, func(_ int, sent *http.Request) (*http.Response, error) {
 				select {
 				case <-sent.Context().Done():
 				case <-req.Cancel: //nolint:staticcheck // as above
@@ -572,7 +572,7 @@ func TestBadInput(t *testing.T) {
 	}
 	t.Run("nil base is http.DefaultTransport", func(t *testing.T) {
 		server := &http.Request{Method: "GET"} // no URL: the base says so
-		_, err := retry.MustNew(retry.Config{}).Transport(nil).RoundTrip(server) //nolint:bodyclose // there is none
+		_, err := retry.MustNew(retry.Config{}).Transport(nil).RoundTrip(server)
 		assert.ErrorContains(t, err, "nil Request.URL")
 	})
 }

@@ -146,7 +146,7 @@ func TestAttemptsEndingReleasesTheirContexts(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		})
 		assert.PanicsWithValue(t, http.ErrAbortHandler, func() {
-			_, _ = retry.MustNew(retry.Config{}).Transport(base).RoundTrip(request(t, "GET", "")) //nolint:bodyclose // none
+			_, _ = retry.MustNew(retry.Config{}).Transport(base).RoundTrip(request(t, "GET", ""))
 		})
 		assert.ErrorIs(t, below.Err(), context.Canceled)
 	})

@@ -19,8 +19,8 @@ func RetryAfter(header http.Header, now time.Time) (wait time.Duration, ok bool)
 	if value == "" {
 		return 0, false
 	}
-	if wait, isNumber := seconds(value); isNumber {
-		return wait, wait > 0
+	if number, isNumber := seconds(value); isNumber {
+		return number, number > 0
 	}
 	at, err := http.ParseTime(value)
 	if err != nil {

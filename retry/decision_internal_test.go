@@ -14,8 +14,7 @@ import (
 
 func complete(t *testing.T, cfg Config) *Config {
 	t.Helper()
-	cfg, err := cfg.withDefaults()
-	require.NoError(t, err)
+	require.NoError(t, cfg.complete())
 	return &cfg
 }
 
@@ -57,8 +56,8 @@ func TestDecide(t *testing.T) {
 		"refused without a hint":     {func(f *facts) { f.kind = outcome.Refused }, 0, Refused},
 		"the same, judged again":     {func(f *facts) { f.kind, f.judged = outcome.Refused, Again }, 50 * time.Millisecond, goOn},
 		"refused for 1 s":            {func(f *facts) { f.kind, f.hint = outcome.Refused, time.Second }, 1050 * time.Millisecond, goOn},
-		"refused for 5 s":            {func(f *facts) { f.kind, f.hint = outcome.Refused, 5 * time.Second }, 5250 * time.Millisecond, goOn},
-		"refused for more than that": {func(f *facts) { f.kind, f.hint = outcome.Refused, 5*time.Second + 1 }, 0, RetryAfterTooLong},
+		"refused for 5 s":            {func(f *facts) { f.kind, f.hint = outcome.Refused, 5*time.Second }, 5250 * time.Millisecond, goOn},
+		"refused for more than that": {func(f *facts) { f.kind, f.hint = outcome.Refused, 5*time.Second+1 }, 0, RetryAfterTooLong},
 		"hint below the backoff":     {func(f *facts) { f.hint = time.Millisecond }, 100 * time.Millisecond, goOn},
 		"hint beyond time":           {func(f *facts) { f.hint = math.MaxInt64 }, 0, RetryAfterTooLong},
 		"deadline at the wait's end": {func(f *facts) { f.deadline = f.now.Add(50 * time.Millisecond) }, 0, DeadlineTooNear},
@@ -79,8 +78,8 @@ func TestDecide(t *testing.T) {
 func TestFullJitterDoublesItsBound(t *testing.T) {
 	cfg := complete(t, Config{BaseDelay: 100 * time.Millisecond, MaxDelay: 350 * time.Millisecond})
 	almost1 := math.Nextafter(1, 0)
-	for n, want := range map[int]time.Duration{1: 100, 2: 200, 3: 350, 4: 350, 1000: 350} {
-		assert.Equal(t, want*time.Millisecond, cfg.ceiling(n), "after attempt %d", n)
+	for n, want := range map[int]int{1: 100, 2: 200, 3: 350, 4: 350, 1000: 350} {
+		assert.EqualValues(t, want, cfg.ceiling(n).Milliseconds(), "after attempt %d", n)
 		assert.Zero(t, cfg.delay(n, 0, 0), "from zero")
 		assert.Less(t, cfg.delay(n, 0, almost1), cfg.ceiling(n)+1, "to the bound")
 	}
@@ -110,10 +109,8 @@ func FuzzDelayStaysInBounds(f *testing.F) {
 		if decorrelated {
 			jitter = DecorrelatedJitter
 		}
-		cfg, err := Config{
-			BaseDelay: time.Duration(base), MaxDelay: time.Duration(limit), Jitter: jitter,
-		}.withDefaults()
-		if err != nil || n < 1 || n > 1000 || previous < 0 || u < 0 || u >= 1 || v < 0 || v >= 1 {
+		cfg := Config{BaseDelay: time.Duration(base), MaxDelay: time.Duration(limit), Jitter: jitter}
+		if cfg.complete() != nil || n < 1 || n > 1000 || previous < 0 || u < 0 || u >= 1 || v < 0 || v >= 1 {
 			t.Skip()
 		}
 		wait := cfg.delay(n, time.Duration(previous), u)

@@ -47,11 +47,11 @@ func FuzzWindowAgainstModel(f *testing.F) {
 		m := model{reserve: reserve}
 		now := int64(steps)
 		for _, op := range script {
-			switch {
-			case op == 0:
+			switch op {
+			case 0:
 				w.add(now, deposit)
 				m.add(now, deposit)
-			case op == 1:
+			case 1:
 				require.Equal(t, m.take(now), w.take(now, reserve))
 			default: // time passes, sometimes by more than a window
 				now += int64(op) / 8
