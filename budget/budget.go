@@ -22,9 +22,7 @@ type Budget struct {
 // ledger is what a Budget and its spend-only views share.
 type ledger struct {
 	start   time.Time
-	step    time.Duration
-	deposit int64
-	reserve int64
+	terms   terms
 	windows *keyed.Map[window]
 }
 
@@ -33,18 +31,17 @@ func New(cfg Config) (*Budget, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	l := &ledger{
-		start:   time.Now(),
-		step:    cfg.TTL / steps,
-		deposit: cfg.deposit(),
-		reserve: cfg.reserve(),
-	}
+	l := &ledger{start: time.Now(), terms: cfg.terms()}
 	l.windows = keyed.New(keyed.Config[window]{
 		Max: cfg.MaxKeys,
-		New: func(string) *window { return new(window) },
+		New: func(string) *window {
+			w := new(window)
+			w.floor.Store(-l.terms.window()) // full
+			return w
+		},
 		// A deposit that arrives while its window is being retired is lost,
 		// which errs on the side of less load.
-		Retire: func(w *window, now int64) bool { return w.atRest(l.stepAt(now)) },
+		Retire: func(w *window, now int64) bool { return w.atRest(now, &l.terms) },
 	})
 	return &Budget{ledger: l}, nil
 }
@@ -76,36 +73,48 @@ func (b *Budget) DepositAt(ctx context.Context, key string, now time.Time) {
 	if b.spendOnly || attempt.Extra(ctx) {
 		return
 	}
-	elapsed := b.elapsed(now)
-	b.windows.Get(key, elapsed).add(b.stepAt(elapsed), b.deposit)
+	at := max(int64(now.Sub(b.start)), 0)
+	b.windows.Get(key, at).deposit(at, &b.terms)
 }
 
 // Withdraw pays for one extra attempt under key and reports whether the balance
 // covered it. Call it when the attempt is about to be sent. A refusal is
 // counted.
 func (b *Budget) Withdraw(key string) bool {
-	elapsed := b.elapsed(time.Now())
-	return b.windows.Get(key, elapsed).take(b.stepAt(elapsed), b.reserve)
+	now := b.now()
+	return b.windows.Get(key, now).take(now, &b.terms)
 }
 
-// Covers reports whether a withdrawal under key would succeed now, without
-// making it: a call that is about to wait for its next attempt need not wait if
-// it would not be paid for. A refusal is counted, as the caller then makes none
-// at Withdraw.
-func (b *Budget) Covers(key string) bool {
-	elapsed := b.elapsed(time.Now())
-	w := b.windows.Get(key, elapsed)
-	covered := w.balance(b.stepAt(elapsed))+b.reserve >= unit
-	if !covered {
-		w.refused.Add(1)
+// Claim asks whether an attempt under key could be paid for now, for a call that
+// is going to wait before it sends one: it need not wait for what it will not
+// get. A claim withdraws nothing, but keeps later claims from counting on the
+// same attempt; end it with Withdraw or Drop. A refusal is counted.
+func (b *Budget) Claim(key string) (Claim, bool) {
+	now := b.now()
+	w := b.windows.Get(key, now)
+	if !w.claim(now, &b.terms) {
+		return Claim{}, false
 	}
-	return covered
+	return Claim{b, w}, true
 }
 
-// elapsed is the monotonic time since the Budget was made. A reading from
-// before that counts as its start.
-func (l *ledger) elapsed(now time.Time) int64 { return max(int64(now.Sub(l.start)), 0) }
+// Claim is a call's place in the line for an attempt. It is a value and is to
+// be ended once.
+type Claim struct {
+	b *Budget
+	w *window
+}
 
-// stepAt numbers the steps from one window's length, so that none of the first
-// ones is taken for the zero word of a window never used.
-func (l *ledger) stepAt(elapsed int64) int64 { return elapsed/int64(l.step) + steps }
+// Withdraw pays for the attempt that was claimed, as [Budget.Withdraw] does. It
+// may still be refused: a deposit may have expired during the wait, or was
+// withdrawn by somebody who had no need to wait.
+func (c Claim) Withdraw() bool {
+	c.Drop()
+	return c.w.take(c.b.now(), &c.b.terms)
+}
+
+// Drop gives the place up.
+func (c Claim) Drop() { c.w.claims.Add(-1) }
+
+// now is the monotonic time since the Budget was made.
+func (l *ledger) now() int64 { return int64(time.Since(l.start)) }

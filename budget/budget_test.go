@@ -55,12 +55,33 @@ func TestFloorPaysForClientsWithLittleTraffic(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := budget.MustNew(budget.Config{})
 			assert.Equal(t, 10, spend(b, "a"), "one per second, for a window of ten")
-			time.Sleep(10*time.Second - time.Nanosecond)
+			time.Sleep(time.Second - time.Nanosecond)
 			assert.Equal(t, 0, spend(b, "a"))
 			time.Sleep(time.Nanosecond)
-			assert.Equal(t, 10, spend(b, "a"))
+			assert.Equal(t, 1, spend(b, "a"))
+			time.Sleep(time.Hour)
+			assert.Equal(t, 10, spend(b, "a"), "no more than a window's worth")
 		})
 	})
+}
+
+func TestFloorIsAMinimumAndNotAnExtra(t *testing.T) {
+	for rate, want := range map[int]float64{1: 1, 5: 1, 10: 1, 20: 2, 200: 20} {
+		t.Run(fmt.Sprint(rate, " requests per second"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := budget.MustNew(budget.Config{})
+				spend(b, "a")
+				const seconds = 60
+				granted := 0
+				for range seconds * rate {
+					time.Sleep(time.Second / time.Duration(rate))
+					deposit(b, "a", 1)
+					granted += spend(b, "a")
+				}
+				assert.InDelta(t, want, float64(granted)/seconds, 0.05)
+			})
+		})
+	}
 }
 
 func TestDepositsExpire(t *testing.T) {
@@ -79,33 +100,82 @@ func TestDepositsExpire(t *testing.T) {
 			b := bare(t, budget.Config{TTL: time.Second})
 			deposit(b, "a", 10)
 			time.Sleep(time.Second - time.Nanosecond)
-			assert.True(t, b.Covers("a"))
+			assert.InDelta(t, 1, b.Snapshot().Keys[0].Balance, 0)
 			time.Sleep(time.Nanosecond)
-			assert.False(t, b.Covers("a"))
+			assert.False(t, b.Withdraw("a"))
 		})
 	})
 }
 
-func TestWithdrawalsOfAWindowStayWithinTheRule(t *testing.T) {
-	t.Run("at any time", func(t *testing.T) {
+func TestAttemptsGoOnAtAnEvenRateAfterTheSavings(t *testing.T) {
+	t.Run("no bursts in the rhythm of the window", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			b := budget.MustNew(budget.Config{Ratio: 0.1, Floor: 1})
-			const seconds, rate = 60, 20
-			var granted [seconds]int
-			for second := range seconds {
+			b := bare(t, budget.Config{})
+			const rate = 200
+			second := func(outage bool) (granted int) {
 				for range rate {
 					deposit(b, "a", 1)
-					granted[second] += spend(b, "a")
+					if outage {
+						granted += spend(b, "a")
+					}
+					time.Sleep(time.Second / rate)
 				}
-				time.Sleep(time.Second)
+				return granted
 			}
-			for end := 10; end <= seconds; end++ {
-				sum := 0
-				for _, n := range granted[end-10 : end] {
-					sum += n
-				}
-				assert.LessOrEqual(t, sum, 10*rate/10+10, "window that ends at %d s", end)
+			for range 20 {
+				second(false)
 			}
+			assert.InDelta(t, 200, second(true), 20, "what the last ten seconds have saved")
+			for n := range 30 {
+				assert.InDelta(t, 20, second(true), 1, "second %d", n)
+			}
+		})
+	})
+}
+
+func TestOldestDepositsAreTakenFirst(t *testing.T) {
+	t.Run("what is left is the youngest", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := bare(t, budget.Config{})
+			deposit(b, "a", 20)
+			time.Sleep(5 * time.Second)
+			deposit(b, "a", 10)
+			assert.True(t, b.Withdraw("a"))
+			assert.True(t, b.Withdraw("a"))
+			time.Sleep(5 * time.Second)
+			assert.True(t, b.Withdraw("a"), "the first twenty would have expired")
+			assert.False(t, b.Withdraw("a"))
+		})
+	})
+}
+
+func TestClaimsDoNotCountOnTheSameAttempt(t *testing.T) {
+	t.Run("in a bubble", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := bare(t, budget.Config{})
+			deposit(b, "a", 20)
+			first, ok := b.Claim("a")
+			require.True(t, ok)
+			second, ok := b.Claim("a")
+			require.True(t, ok)
+			_, ok = b.Claim("a")
+			assert.False(t, ok, "two attempts, two claims")
+			second.Drop()
+			_, ok = b.Claim("a")
+			assert.True(t, ok, "one gave its place up")
+			assert.True(t, first.Withdraw())
+			assert.True(t, b.Withdraw("a"), "a claim withdraws nothing by itself")
+			assert.False(t, b.Withdraw("a"))
+		})
+	})
+	t.Run("may be refused in the end", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := bare(t, budget.Config{})
+			deposit(b, "a", 10)
+			claim, ok := b.Claim("a")
+			require.True(t, ok)
+			time.Sleep(10 * time.Second)
+			assert.False(t, claim.Withdraw())
 		})
 	})
 }
@@ -163,14 +233,14 @@ func TestExtraAttemptsDoNotDeposit(t *testing.T) {
 			b.Deposit(ctx, "a")
 		}
 	}
-	assert.False(t, b.Covers("a"))
+	assert.False(t, b.Withdraw("a"))
 }
 
 func TestRefusalsAreCounted(t *testing.T) {
 	b := bare(t, budget.Config{})
 	deposit(b, "a", 20)
 	spend(b, "a")
-	b.Covers("a")
+	b.Claim("a")
 	s := b.Snapshot()
 	require.Len(t, s.Keys, 1)
 	assert.Equal(t, budget.KeySnapshot{Key: "a", Granted: 2, Refused: 2}, s.Keys[0])
@@ -223,6 +293,7 @@ func TestNewReportsEverythingWrong(t *testing.T) {
 	for name, cfg := range map[string]budget.Config{
 		"ratio above 1":            {Ratio: 1.1},
 		"ratio below 0":            {Ratio: -0.1},
+		"ratio too fine":           {Ratio: 1e-7},
 		"TTL too short":            {TTL: time.Millisecond},
 		"floor never adds up to 1": {Floor: 0.05},
 		"floor is infinite":        {Floor: math.Inf(1)},
@@ -241,5 +312,9 @@ func TestKnownKeyAllocatesNothing(t *testing.T) {
 	assert.Zero(t, testing.AllocsPerRun(100, func() { b.Deposit(ctx, "a") }), "Deposit")
 	assert.Zero(t, testing.AllocsPerRun(100, func() { b.DepositAt(ctx, "a", now) }), "DepositAt")
 	assert.Zero(t, testing.AllocsPerRun(100, func() { b.Withdraw("a") }), "Withdraw")
-	assert.Zero(t, testing.AllocsPerRun(100, func() { b.Covers("a") }), "Covers")
+	assert.Zero(t, testing.AllocsPerRun(100, func() {
+		if claim, ok := b.Claim("a"); ok {
+			claim.Drop()
+		}
+	}), "Claim")
 }

@@ -31,18 +31,17 @@ const (
 
 // Config says how much may be spent. The zero Config is the default.
 type Config struct {
-	// Ratio is how much of an extra attempt each request pays for, in (0,1].
-	// Zero means 0.1: one extra attempt for every ten requests. Finer than a
-	// millionth is rounded.
+	// Ratio is how much of an extra attempt each request pays for, from a
+	// millionth to 1. Zero means 0.1: one extra attempt for every ten requests.
 	Ratio float64
 
-	// Floor is how many extra attempts per second are free, for each key. Zero
-	// means 1. A floor must give at least one attempt per TTL, and at most
-	// 10,000 per second.
+	// Floor is how many extra attempts per second a key has at least, when its
+	// requests pay for fewer. Zero means 1. A floor must give at least one
+	// attempt per TTL, and at most 10,000 per second.
 	Floor float64
 
-	// TTL is how long a deposit can be spent, and how long a withdrawal weighs,
-	// in steps of a tenth. Zero means 10 s; from 100 ms to 1 minute.
+	// TTL is how long a deposit can be spent, to a tenth of it, and how much of
+	// the floor can be saved up. Zero means 10 s; from 100 ms to 1 minute.
 	TTL time.Duration
 
 	// MaxKeys bounds the number of balances. Zero means 1024. Past it, the key
@@ -68,8 +67,8 @@ func (cfg *Config) validate() error {
 	bad := func(format string, args ...any) {
 		wrong = append(wrong, fmt.Errorf("budget: Config."+format, args...))
 	}
-	if cfg.Ratio != NoRatio && !(cfg.Ratio > 0 && cfg.Ratio <= 1) { // so written, NaN is wrong too
-		bad("Ratio is %v, not in (0,1] nor NoRatio", cfg.Ratio)
+	if cfg.Ratio != NoRatio && !(cfg.Ratio >= 1.0/unit && cfg.Ratio <= 1) { // so written, NaN is wrong too
+		bad("Ratio is %v, not from 1e-6 to 1 nor NoRatio", cfg.Ratio)
 	}
 	if cfg.TTL < 100*time.Millisecond || cfg.TTL > time.Minute {
 		bad("TTL is %v, not from 100ms to 1m", cfg.TTL)
@@ -87,18 +86,14 @@ func (cfg *Config) validate() error {
 	return errors.Join(wrong...)
 }
 
-// deposit is what one request pays, in units.
-func (cfg *Config) deposit() int64 {
-	if cfg.Ratio == NoRatio {
-		return 0
+// terms are the Config as windows calculate with it.
+func (cfg *Config) terms() terms {
+	t := terms{step: int64(cfg.TTL / steps)}
+	if cfg.Ratio != NoRatio {
+		t.deposit = int64(math.Round(cfg.Ratio * unit))
 	}
-	return int64(math.Round(cfg.Ratio * unit))
-}
-
-// reserve is what a window holds before any deposit, in units.
-func (cfg *Config) reserve() int64 {
-	if cfg.Floor == NoFloor {
-		return 0
+	if cfg.Floor != NoFloor {
+		t.free = max(int64(float64(time.Second)/cfg.Floor), 1)
 	}
-	return int64(math.Round(cfg.Floor * cfg.TTL.Seconds() * unit))
+	return t
 }

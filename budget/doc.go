@@ -4,8 +4,8 @@
 // moment when that service is down. A Budget ties extra attempts to demand
 // instead: every original request deposits a fraction of an attempt, every
 // extra attempt withdraws a whole one when it is sent. With the default ratio
-// of 0.1 a total outage costs 1.1 attempts per request, not 3 (plus a small
-// floor, below), while a rare failure is always paid for.
+// of 0.1 a total outage costs 1.1 attempts per request, not 3, while a rare
+// failure is always paid for.
 //
 //	request ──► Deposit +0.1 ─┐
 //	                          ▼
@@ -17,19 +17,24 @@
 //
 // # The rule
 //
-// Within one window (Config.TTL, 10 s by default), per key,
+// Per key, and as long as an outage lasts,
 //
-//	extra attempts ≤ Ratio × requests + Floor × TTL
+//	extra attempts per second ≤ max(Ratio × requests per second, Floor)
 //
-// Deposits and withdrawals both leave the window with the tenth of it that they
-// were made in. Floor exists for clients with little traffic, whose tenth of a
-// request would never add up to a retry: at 1 per second (the default) a client
-// that sends one request a minute may still retry it, ten times in a window.
+// beyond what was saved up before it: at most one window's worth (Config.TTL,
+// 10 s by default), a tenth of the requests of the last ten seconds. A deposit
+// that is not used within the window is lost. Withdrawals take the oldest first,
+// so that attempts go on at an even rate once the savings are spent.
+//
+// Floor exists for clients with little traffic, whose tenth of a request would
+// never add up to a retry: at 1 per second (the default) a client that sends one
+// request a minute may still retry it, ten times in a window.
 //
 // The withdrawal is made when the attempt is sent, never while a call waits to
 // send it. Budgets that count sleeping retries as retries in flight stop
 // binding as soon as there is a backoff: they were measured at 3.00 attempts per
-// request in an outage, the same as no budget.
+// request in an outage, the same as no budget. A call that is going to wait asks
+// by a [Claim] whether it has a chance.
 //
 // # Whom it serves
 //

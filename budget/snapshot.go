@@ -3,7 +3,6 @@ package budget
 import (
 	"cmp"
 	"slices"
-	"time"
 )
 
 // Snapshot is the state of a Budget at one moment, as plain data.
@@ -23,11 +22,11 @@ type KeySnapshot struct {
 // Snapshot returns the state of every key. The counts of one key are each
 // exact, but not read in the same instant.
 func (b *Budget) Snapshot() Snapshot {
-	now := b.stepAt(b.elapsed(time.Now()))
+	now := b.now()
 	see := func(key string, w *window) KeySnapshot {
 		return KeySnapshot{
 			Key:     key,
-			Balance: float64(w.balance(now)+b.reserve) / unit,
+			Balance: float64(w.balance(now, &b.terms)) / unit,
 			Granted: w.granted.Load(),
 			Refused: w.refused.Load(),
 		}

@@ -1,99 +1,102 @@
 package budget
 
 import (
-	"math"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// model is the window as one would first think of it: everything that was ever
-// added, with the step it was added in.
+// model is the window as one would first think of it: every deposit on its own,
+// with the step it was made in.
 type model struct {
-	entries []entry
-	reserve int64
+	terms
+	deposits []modelDeposit // the oldest first
+	floor    int64          // in thousandths of a millionth, so that it stays exact
+	at       int64
 }
 
-type entry struct{ step, units int64 }
+type modelDeposit struct{ step, units int64 }
 
-func (m *model) balance(now int64) (units int64) {
-	for _, e := range m.entries {
-		if now-e.step < steps {
-			units += e.units
-		}
+func (m *model) pass(now int64) {
+	if m.free != 0 {
+		m.floor = min(m.floor+(now-m.at), m.window())
+	}
+	m.at = now
+	for len(m.deposits) > 0 && m.number(now)-m.deposits[0].step >= steps {
+		m.deposits = m.deposits[1:]
+	}
+}
+
+func (m *model) saved() (units int64) {
+	for _, d := range m.deposits {
+		units += d.units
 	}
 	return units
 }
 
-func (m *model) add(now, units int64) { m.entries = append(m.entries, entry{now, units}) }
-
-func (m *model) take(now int64) bool {
-	if m.balance(now)+m.reserve < unit {
+func (m *model) take() bool {
+	paid := m.saved() >= unit
+	if !paid && (m.free == 0 || m.floor < m.free) {
 		return false
 	}
-	m.add(now, -unit)
+	m.floor = max(m.floor-m.free, 0)
+	for rest := int64(unit); paid && rest > 0; {
+		part := min(rest, m.deposits[0].units)
+		rest -= part
+		if m.deposits[0].units -= part; m.deposits[0].units == 0 {
+			m.deposits = m.deposits[1:]
+		}
+	}
 	return true
+}
+
+func (m *model) balance() int64 {
+	if m.free == 0 {
+		return m.saved()
+	}
+	return max(m.saved(), m.floor/m.free*unit)
 }
 
 func FuzzWindowAgainstModel(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 9, 1, 0, 1}, int64(100_000), int64(0))
-	f.Add([]byte{1, 1, 1, 200, 1, 1, 1}, int64(unit), int64(2*unit))
-	f.Fuzz(func(t *testing.T, script []byte, deposit, reserve int64) {
-		if deposit < 0 || deposit > unit || reserve < 0 || reserve > 1000*unit {
+	f.Add([]byte{1, 1, 1, 200, 1, 1, 1}, int64(unit), int64(150))
+	f.Add([]byte{0, 0, 0, 0, 255, 0, 0, 1, 1, 1, 255, 0, 1, 1}, int64(700_000), int64(1000))
+	f.Fuzz(func(t *testing.T, script []byte, deposit, free int64) {
+		if deposit < 0 || deposit > unit || free < 0 || free > 1000 {
 			t.Skip()
 		}
+		terms := terms{step: 100, deposit: deposit, free: free}
 		var w window
-		m := model{reserve: reserve}
-		now := int64(steps)
+		w.floor.Store(-terms.window())
+		m := model{terms: terms, floor: terms.window()}
+		now := int64(0)
 		for _, op := range script {
 			switch op {
 			case 0:
-				w.add(now, deposit)
-				m.add(now, deposit)
+				w.deposit(now, &terms)
+				m.deposits = append(m.deposits, modelDeposit{m.number(now), deposit})
 			case 1:
-				require.Equal(t, m.take(now), w.take(now, reserve))
+				require.Equal(t, m.take(), w.take(now, &terms))
 			default: // time passes, sometimes by more than a window
-				now += int64(op) / 8
+				now += int64(op) * int64(op) / 8
+				m.pass(now)
 			}
-			require.Equal(t, m.balance(now), w.balance(now))
-			require.Equal(t, m.restingAt(now), w.atRest(now))
+			require.Equal(t, m.balance(), w.balance(now, &terms))
 		}
 	})
 }
 
-// restingAt looks at each live step: a deposit and a withdrawal of different
-// steps cancel out now, but not for ever.
-func (m *model) restingAt(now int64) bool {
-	net := map[int64]int64{}
-	for _, e := range m.entries {
-		if now-e.step < steps {
-			net[e.step] += e.units
-		}
-	}
-	for _, units := range net {
-		if units != 0 {
-			return false
-		}
-	}
-	return true
-}
-
 func TestPackKeepsStepAndUnits(t *testing.T) {
 	for _, step := range []int64{0, 1, 9, 1<<24 - 1} {
-		for _, units := range []int64{0, 1, -1, unit, -unit, maxUnits, -maxUnits} {
+		for _, units := range []int64{0, 1, unit, maxUnits} {
 			age, got := unpack(pack(step, units), step)
 			assert.Zero(t, age)
 			assert.Equal(t, units, got)
 		}
 	}
-}
-
-func TestUnitsSaturate(t *testing.T) {
-	_, units := unpack(pack(7, math.MaxInt64), 7)
-	assert.EqualValues(t, maxUnits, units)
-	_, units = unpack(pack(7, math.MinInt64), 7)
-	assert.EqualValues(t, -maxUnits, units)
+	_, units := unpack(pack(7, maxUnits+1), 7)
+	assert.EqualValues(t, maxUnits, units, "saturates")
 }
 
 func TestAgeOfAStep(t *testing.T) {
@@ -114,8 +117,8 @@ func TestAgeOfAStep(t *testing.T) {
 
 func TestLateCallerChangesNothing(t *testing.T) {
 	var w window
-	w.add(steps+steps, unit) // somebody is a window further on, in the same cell
-	w.add(steps, unit)
-	assert.EqualValues(t, unit, w.balance(2*steps))
-	assert.False(t, w.take(steps, 0))
+	terms := terms{step: 100, deposit: unit}
+	w.deposit(1000, &terms) // somebody is a window further on, in the same cell
+	w.deposit(0, &terms)
+	assert.EqualValues(t, unit, w.balance(1000, &terms))
 }

@@ -145,10 +145,10 @@ func TestDeadlineOfTheCallerEndsItInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		time.Sleep(time.Second - 1)
+		time.Sleep(time.Second - time.Nanosecond)
 		synctest.Wait()
 		assert.Equal(t, outcome.Broken, outcome.OfError(ctx, io.EOF))
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		assert.Equal(t, outcome.Timeout, outcome.OfError(ctx, io.EOF))
 	})

@@ -74,7 +74,7 @@ func TestHookedBodyHandsOverDataWithTheEnd(t *testing.T) {
 	p := make([]byte, 8)
 	n, err := resp.Body.Read(p)
 	assert.Equal(t, "overload", string(p[:n]))
-	assert.Equal(t, io.EOF, err) //nolint:testifylint // readers compare it with ==
+	assert.Equal(t, io.EOF, err)
 	assert.Equal(t, []error{nil}, hook.all())
 }
 
