@@ -58,7 +58,7 @@ const (
 )
 
 func pack(step, units int64) uint64 {
-	return uint64(step)<<unitBits | uint64(min(units, maxUnits))
+	return uint64(step)<<unitBits | uint64(min(units, maxUnits)) //nolint:gosec // neither is negative
 }
 
 // unpack returns how many steps ago word was written, seen from now, and its

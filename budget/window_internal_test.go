@@ -66,23 +66,23 @@ func FuzzWindowAgainstModel(f *testing.F) {
 		if deposit < 0 || deposit > unit || free < 0 || free > 1000 {
 			t.Skip()
 		}
-		terms := terms{step: 100, deposit: deposit, free: free}
+		told := terms{step: 100, deposit: deposit, free: free}
 		var w window
-		w.floor.Store(-terms.window())
-		m := model{terms: terms, floor: terms.window()}
+		w.floor.Store(-told.window())
+		m := model{terms: told, floor: told.window()}
 		now := int64(0)
 		for _, op := range script {
 			switch op {
 			case 0:
-				w.deposit(now, &terms)
+				w.deposit(now, &told)
 				m.deposits = append(m.deposits, modelDeposit{m.number(now), deposit})
 			case 1:
-				require.Equal(t, m.take(), w.take(now, &terms))
+				require.Equal(t, m.take(), w.take(now, &told))
 			default: // time passes, sometimes by more than a window
 				now += int64(op) * int64(op) / 8
 				m.pass(now)
 			}
-			require.Equal(t, m.balance(), w.balance(now, &terms))
+			require.Equal(t, m.balance(), w.balance(now, &told))
 		}
 	})
 }
@@ -117,8 +117,8 @@ func TestAgeOfAStep(t *testing.T) {
 
 func TestLateCallerChangesNothing(t *testing.T) {
 	var w window
-	terms := terms{step: 100, deposit: unit}
-	w.deposit(1000, &terms) // somebody is a window further on, in the same cell
-	w.deposit(0, &terms)
-	assert.EqualValues(t, unit, w.balance(1000, &terms))
+	told := terms{step: 100, deposit: unit}
+	w.deposit(1000, &told) // somebody is a window further on, in the same cell
+	w.deposit(0, &told)
+	assert.EqualValues(t, unit, w.balance(1000, &told))
 }

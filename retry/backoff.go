@@ -20,6 +20,9 @@ const (
 // String returns the jitter's name.
 func (j Jitter) String() string { return name(j, "full", "decorrelated") }
 
+// MarshalText makes a Jitter readable in JSON.
+func (j Jitter) MarshalText() ([]byte, error) { return []byte(j.String()), nil }
+
 // delay is the wait after the n-th attempt, for u in [0,1). previous is the wait
 // before that attempt. Both kinds of jitter are described by M. Brooker,
 // "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).

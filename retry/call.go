@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/failsoft/failsoft/budget"
 	"github.com/failsoft/failsoft/internal/attempt"
 	"github.com/failsoft/failsoft/internal/outcome"
 	"github.com/failsoft/failsoft/internal/rt"
@@ -24,6 +25,9 @@ type call struct {
 	attempts int           // sent so far
 	wait     time.Duration // before the latest
 	begun    time.Time     // when the latest was sent
+	settled  time.Time     // when it was decided what follows it
+	claim    budget.Claim  // on the next, from the decision until it is sent
+	try      *try          // the latest, if it has a context of its own
 	hosts    *attempt.Hosts
 	tries    []Try
 }
@@ -58,10 +62,11 @@ func (r *Retrier) begin(caller rt.Caller, key string) call {
 // settle tells what follows an attempt that came back with res: goOn and the
 // wait, or why it was the last.
 func (c *call) settle(res *result) (wait time.Duration, stop Reason) {
-	if c.cfg.Observe == nil && c.attempts == 1 && res.final() {
+	if c.cfg.Observe == nil && c.attempts == 1 && res.err == nil && res.final() {
 		return 0, Final // by far the most calls; they need no clock, no record
 	}
 	now := time.Now()
+	c.settled = now
 	c.record(res, now.Sub(c.begun))
 	deadline, _ := c.Ctx.Deadline()
 	wait, stop = c.cfg.decide(facts{
@@ -75,8 +80,12 @@ func (c *call) settle(res *result) (wait time.Duration, stop Reason) {
 	case stop == Final && res.err == nil: // whoever is left, it ends here
 	case c.Ended(now) != nil:
 		stop = CallerEnded
-	case stop == goOn && !c.cfg.Budget.Covers(c.key):
-		stop = OutOfBudget
+	case stop == goOn:
+		claim, ok := c.cfg.Budget.Claim(c.key)
+		if !ok {
+			return 0, OutOfBudget
+		}
+		c.claim = claim
 	}
 	return wait, stop
 }
@@ -96,29 +105,49 @@ func (c *call) record(res *result, elapsed time.Duration) {
 	})
 }
 
-// pause waits for the next attempt and pays for it. It returns goOn, or why
-// there will be none, with the caller's end if that is the reason.
+// abort returns what ends the context of the latest attempt, if that has one of
+// its own.
+func (c *call) abort() func() {
+	if c.try == nil {
+		return nil
+	}
+	return c.try.end
+}
+
+// pause waits for the next attempt, counted from the decision to make one. It
+// returns goOn, or that the caller has left, and why. Who does not go on to pay
+// drops the claim.
 func (c *call) pause(wait time.Duration) (Reason, error) {
 	c.tell(c.Ctx, Event{Kind: Waiting, Key: c.key, Attempt: c.attempts, Wait: wait})
+	c.wait = wait
+	wait -= time.Since(c.settled) // discarding the response took some of it
+	var ended error
 	if wait > 0 {
-		if ended := c.Sleep(wait); ended != nil {
-			return CallerEnded, ended
-		}
-	} else if ended := c.Ended(time.Now()); ended != nil {
+		ended = c.Sleep(wait)
+	} else {
+		ended = c.Ended(time.Now())
+	}
+	if ended != nil {
+		c.claim.Drop()
 		return CallerEnded, ended
 	}
-	if !c.cfg.Budget.Withdraw(c.key) {
-		return OutOfBudget, nil
-	}
-	c.counts.retries.Add(1)
-	c.attempts++
-	c.wait, c.begun = wait, time.Now()
 	return goOn, nil
 }
 
-// next returns the context of the attempt that has just been paid for. A first
-// attempt needs no mark, so that the hosts are known from what came back.
-func (c *call) next() context.Context {
+// pay pays for the next attempt, which is about to be sent.
+func (c *call) pay() Reason {
+	if !c.claim.Withdraw() {
+		return OutOfBudget
+	}
+	c.counts.retries.Add(1)
+	c.attempts++
+	c.begun = time.Now()
+	return goOn
+}
+
+// mark returns the context of a further attempt. A first attempt needs no mark,
+// so that the hosts are known from what came back.
+func (c *call) mark(attempts int) context.Context {
 	if c.hosts == nil {
 		if c.hosts = attempt.Tried(c.Ctx); c.hosts == nil {
 			c.hosts = new(attempt.Hosts)
@@ -127,7 +156,7 @@ func (c *call) next() context.Context {
 	c.hosts.Add(c.tries[len(c.tries)-1].Host)
 	// Under another Retrier the number goes on from its own, so that it never
 	// falls and 1 stays the mark of demand.
-	number := attempt.Retry(c.Ctx) + c.attempts - 1
+	number := attempt.Retry(c.Ctx) + attempts - 1
 	return attempt.WithRetry(c.Ctx, number, c.hosts)
 }
 
@@ -135,7 +164,7 @@ func (c *call) next() context.Context {
 // where there is no more to say, an *Error otherwise. cause is what stopped the
 // call after the attempt had ended, or nil.
 func (c *call) finish(res *result, stop Reason, cause error) error {
-	if stop == Final && c.attempts > 1 && res.err == nil {
+	if stop == Final && c.attempts > 1 && (res.kind == outcome.OK || res.judged == Accept) && res.err == nil {
 		c.counts.recovered.Add(1)
 	}
 	if stop != Final {

@@ -58,8 +58,8 @@ type Config struct {
 
 	// Judge overrides, per attempt, what is worth another one. It must not read
 	// the body. Nil, or ByRule, means: 429, 502, 503, 504, timeouts and errors
-	// of the transport. A Judge does not make a request safe to repeat; that is
-	// for Repeatable.
+	// of the transport. A Judge does not make a request safe to repeat, that is
+	// for Repeatable, and does not overrule Permanent.
 	Judge func(*http.Response, error) Outcome `json:"-"`
 
 	// JudgeError is Judge for Do and Run. Nil, or ByRule, means: every error but
@@ -76,16 +76,22 @@ type Config struct {
 	MaxAttempts int
 
 	// Budget pays for attempts after the first. Nil means one of this Retrier's
-	// own, budget.Config{}: a tenth of the requests, and one per second for each
-	// key.
+	// own, budget.Config{}: a tenth of the requests, and at least one per second
+	// for each key.
 	Budget *budget.Budget `json:"-"`
 
-	// TryTimeout is how long an attempt may take to the response headers, and
-	// how long one call of a function may take. Those below see it as the
-	// context's deadline until the headers are there. It also ends the repeats
-	// that net/http makes of itself inside one RoundTrip, up to 63 s over
-	// HTTP/2. A caller with less time left shortens it. Zero means 5 s; or
-	// NoTimeout.
+	// TryTimeout is how long an attempt may take to the response headers, sending
+	// the body included, and how long one call of a function may take. A caller
+	// with less time left shortens it. It also ends the repeats that net/http
+	// makes of itself inside one RoundTrip, up to 63 s over HTTP/2. Zero means 5 s;
+	// or NoTimeout, for slow uploads above all.
+	//
+	// Those below see it as their context's deadline until the headers are there,
+	// and its end as a cancellation with a *TimeoutError as its context.Cause.
+	// Beware that the context package takes no deadline that is later than one
+	// it sees: a layer below that sets one of its own for the whole exchange must
+	// set less than TryTimeout, or stand outside of the Retrier. BodyIdleTimeout
+	// is the limit to use for bodies.
 	TryTimeout time.Duration
 
 	// BodyIdleTimeout is how long a Read of the final response's body may block.

@@ -15,8 +15,9 @@ import (
 // fn must honor its context, which ends after Config.TryTimeout and when fn
 // returns: Do runs it on the caller's goroutine and cannot leave it behind. What
 // fn returns is returned, the value of the last attempt too when all failed.
-// The error is fn's own, inside an *Error if there was more than one attempt or
-// if another was worth making and was not made.
+// The error is fn's own, with the mark of Permanent if it has one, and inside an
+// *Error if there was more than one attempt or if another was worth making and
+// was not made.
 func Do[T any](
 	ctx context.Context, r *Retrier, key string, fn func(context.Context) (T, error),
 ) (T, error) {
@@ -29,10 +30,13 @@ func Do[T any](
 		if stop == goOn {
 			stop, cause = c.pause(wait)
 		}
+		if stop == goOn {
+			stop = c.pay()
+		}
 		if stop != goOn {
 			return value, c.finish(&res, stop, cause)
 		}
-		ctx = c.next()
+		ctx = c.mark(c.attempts)
 	}
 }
 
@@ -53,10 +57,13 @@ func tryFunc[T any](
 	if limit == 0 {
 		return fn(ctx)
 	}
-	t := newTry(ctx, c.begun, limit, 0)
-	defer t.end()
-	value, err := fn(t)
-	return value, t.failure(t.arrive(), err)
+	ctx, cancel := context.WithDeadlineCause(ctx, c.begun.Add(limit), &TimeoutError{After: limit})
+	defer cancel()
+	value, err := fn(ctx)
+	if err != nil && ctx.Err() != nil && c.Ctx.Err() == nil {
+		err = timedOut(limit, err)
+	}
+	return value, err
 }
 
 // functionResult collects what there is to know of an attempt at a function.
@@ -67,7 +74,7 @@ func (c *call) functionResult(err error) result {
 		return result{judged: Accept}
 	}
 	res := result{
-		err: unmark(err), host: hostOfError(err), kind: outcome.OfError(c.Ctx, err),
+		err: err, host: hostOfError(err), kind: outcome.OfError(c.Ctx, err),
 		replayable: true, repeatable: true,
 	}
 	res.hint, _ = outcome.Hint(err)

@@ -2,6 +2,7 @@ package retry_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"testing"
 	"time"
@@ -49,11 +50,29 @@ func TestDoRepeatsEveryErrorBut(t *testing.T) {
 			}
 		})
 	}
-	bubble(t, "permanent comes back unmarked", func(t *testing.T) {
-		err := retry.MustNew(retry.Config{}).Run(t.Context(), "db",
-			func(context.Context) error { return retry.Permanent(errBoom) })
-		assert.Equal(t, errBoom, err)
+	bubble(t, "permanent, for a Retrier further out too", func(t *testing.T) {
+		calls := 0
+		r := retry.MustNew(retry.Config{})
+		err := r.Run(t.Context(), "db", func(ctx context.Context) error {
+			return r.Run(ctx, "db", func(context.Context) error {
+				calls++
+				return retry.Permanent(errBoom)
+			})
+		})
+		assert.Equal(t, 1, calls)
+		require.ErrorIs(t, err, errBoom)
+		require.EqualError(t, err, "boom")
 		assert.NoError(t, retry.Permanent(nil))
+	})
+	bubble(t, "permanent, although its time was up", func(t *testing.T) {
+		calls := 0
+		err := retry.MustNew(retry.Config{}).Run(t.Context(), "db", func(ctx context.Context) error {
+			calls++
+			<-ctx.Done()
+			return retry.Permanent(errors.Join(errBoom, ctx.Err()))
+		})
+		assert.Equal(t, 1, calls)
+		assert.ErrorIs(t, err, errBoom)
 	})
 	bubble(t, "the caller's end", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -111,7 +130,8 @@ func TestDoLimitsEachAttempt(t *testing.T) {
 		err := retry.MustNew(retry.Config{TryTimeout: time.Second, BaseDelay: retry.Immediately}).Run(t.Context(), "db",
 			func(ctx context.Context) error {
 				<-ctx.Done()
-				return context.Cause(ctx)
+				assert.Equal(t, context.DeadlineExceeded, ctx.Err(), "not a cancellation")
+				return ctx.Err()
 			})
 		assert.Equal(t, 3*time.Second, time.Since(start))
 		assert.ErrorIs(t, err, context.DeadlineExceeded)

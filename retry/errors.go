@@ -28,7 +28,7 @@ const (
 
 // String returns the reason in words.
 func (r Reason) String() string {
-	return name(r, "going on", "final", "out of attempts", "not repeatable", "refused below",
+	return name(r, "", "final", "out of attempts", "not repeatable", "refused below",
 		"retry-after too long", "deadline too near", "out of budget", "caller ended", "body lost")
 }
 
@@ -78,6 +78,23 @@ func (e *Error) Host() string {
 	return e.Tries[len(e.Tries)-1].Host
 }
 
+// Unsent reports whether no attempt has reached the server: then the call may be
+// repeated further out, whatever its method. The last attempt alone would not
+// tell.
+func (e *Error) Unsent() bool {
+	for _, try := range e.Tries {
+		if try.Err == nil || !unsent(try.Err) {
+			return false
+		}
+	}
+	return true
+}
+
+func unsent(err error) bool {
+	kind := outcome.OfError(context.Background(), err)
+	return kind == outcome.Unsent || kind == outcome.Refused
+}
+
 // TimeoutError says that an attempt took longer than the Retrier allows, not
 // that its caller's time is over. It is a context.DeadlineExceeded to
 // errors.Is, and the context.Cause that the attempt sees.
@@ -101,20 +118,20 @@ func (e *TimeoutError) Error() string {
 // Timeout is always true.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// Is makes a TimeoutError a context.DeadlineExceeded.
-func (e *TimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
-
-// Unwrap returns what the attempt returned. A cancellation is left out: it was
-// ours, and the caller's code must not take it for its own.
-func (e *TimeoutError) Unwrap() error {
-	if errors.Is(e.Err, context.Canceled) {
-		return nil
-	}
-	return e.Err
+// Is makes a TimeoutError a context.DeadlineExceeded, and whatever the attempt
+// returned but a cancellation: that was ours, and the caller's code must not
+// take it for its own.
+func (e *TimeoutError) Is(target error) bool {
+	return target == context.DeadlineExceeded ||
+		target != context.Canceled && errors.Is(e.Err, target)
 }
 
-// Permanent marks err as one that another attempt cannot mend. Do and Run
-// return it unmarked. Permanent(nil) is nil.
+// As finds what the attempt returned.
+func (e *TimeoutError) As(target any) bool { return e.Err != nil && errors.As(e.Err, target) }
+
+// Permanent marks err as one that another attempt cannot mend. The mark stays on
+// the error, with the text and the chain of err, so that a Retrier further out
+// does not repeat it either. Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -129,12 +146,4 @@ func (e *permanentError) Unwrap() error { return e.error }
 func isPermanent(err error) bool {
 	_, ok := errors.AsType[*permanentError](err)
 	return ok
-}
-
-// unmark takes the mark off, where it is the outermost error.
-func unmark(err error) error {
-	if marked, ok := err.(*permanentError); ok { //nolint:errorlint // only the outermost
-		return marked.error
-	}
-	return err
 }

@@ -12,12 +12,15 @@ type Kind uint8
 // The kinds of event.
 const (
 	Attempted Kind = iota + 1 // an attempt came back: Attempt, Host, Status or Err, Elapsed
-	Waiting                   // another follows: Attempt is the one that ended, Wait the time until the next
+	Waiting                   // for another, if nothing comes between: Attempt is the one that ended, Wait the time
 	Stopped                   // another would have been worth making and was not: Reason
 )
 
 // String returns the kind's name.
 func (k Kind) String() string { return name(k, "unknown", "attempted", "waiting", "stopped") }
+
+// MarshalText makes a Kind readable in JSON.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // Event is something that happened to a call. Config.Observe gets each on the
 // goroutine that makes the call, in order for that call and unordered between

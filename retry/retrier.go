@@ -1,7 +1,6 @@
 package retry
 
 import (
-	"net/http"
 	"sync/atomic"
 
 	"github.com/failsoft/failsoft/budget"
@@ -66,21 +65,4 @@ func (r *Retrier) Snapshot() Snapshot {
 		}
 	}
 	return s
-}
-
-// judge asks the user's Judge. Should that panic, the response is closed, as
-// nobody else will see it.
-func (r *Retrier) judge(resp *http.Response, err error) Outcome {
-	if r.cfg.Judge == nil {
-		return ByRule
-	}
-	judged := false
-	defer func() {
-		if !judged && resp != nil {
-			_ = resp.Body.Close()
-		}
-	}()
-	outcome := r.cfg.Judge(resp, err)
-	judged = true
-	return outcome
 }

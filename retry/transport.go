@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -34,26 +35,37 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {
 		return t.next.RoundTrip(req) // which says what is wrong with it
 	}
-	c := t.retrier.begin(rt.CallerOf(req), t.retrier.cfg.Key(req))
-	send := req
-	for {
+	c := t.retrier.begin(rt.CallerOf(req), t.key(req))
+	for send := req; ; {
 		resp, err := t.send(&c, send)
 		res := t.result(&c, send, resp, err)
 		wait, stop := c.settle(&res)
 		if stop != goOn {
 			return resp, c.finish(&res, stop, nil)
 		}
-		rt.Keep(c.Ctx, resp)
+		rt.Keep(c.Ctx, resp, c.abort())
 		stop, cause := c.pause(wait)
 		if stop == goOn {
-			if send, cause = t.again(&c, req); cause == nil {
-				continue
-			}
-			stop = BodyLost
-			c.attempts-- // it was paid for, but not sent
+			send, stop, cause = t.again(&c, req)
 		}
-		return t.handOver(&c, resp, &res, stop, cause)
+		if stop != goOn {
+			return t.handOver(&c, resp, &res, stop, cause)
+		}
 	}
+}
+
+// key asks the user's Key. Should that panic, the body is closed, as nobody else
+// will.
+func (t *transport) key(req *http.Request) string {
+	named := false
+	defer func() {
+		if !named && req.Body != nil {
+			_ = req.Body.Close()
+		}
+	}()
+	key := t.retrier.cfg.Key(req)
+	named = true
+	return key
 }
 
 // send makes one attempt. Without a time limit of our own there is nothing to
@@ -62,53 +74,73 @@ func (t *transport) send(c *call, req *http.Request) (*http.Response, error) {
 	limit := ownLimit(c.Ctx, c.begun, c.limits.tryTimeout)
 	idle := t.retrier.cfg.BodyIdleTimeout
 	if limit == 0 && idle == 0 {
-		return t.next.RoundTrip(req) //nolint:wrapcheck // the caller gets its transport's own error
+		c.try = nil
+		return rt.RoundTrip(t.next, req)
 	}
-	return newTry(req.Context(), c.begun, limit, idle).roundTrip(t.next, req)
+	c.try = newTry(req.Context(), c.begun, limit, idle)
+	return c.try.roundTrip(t.next, req)
 }
 
-// result collects what there is to know of an attempt.
+// result collects what there is to know of an attempt. Should a func of the
+// user's panic, the response is closed, as nobody else will see it.
 func (t *transport) result(c *call, sent *http.Request, resp *http.Response, err error) result {
-	res := result{err: err, judged: t.retrier.judge(resp, err)}
+	known := false
+	defer func() {
+		if !known && resp != nil {
+			_ = resp.Body.Close()
+		}
+	}()
+	cfg := &t.retrier.cfg
+	res := result{err: err, host: hostOf(sent, resp, err)}
 	if resp != nil {
 		res.status = resp.StatusCode
 		res.kind = outcome.OfStatus(resp.StatusCode)
 	} else {
 		res.kind = outcome.OfError(c.Ctx, err)
 	}
-	if isPermanent(err) && res.judged == ByRule {
+	if cfg.Judge != nil {
+		res.judged = cfg.Judge(resp, err)
+	}
+	if isPermanent(err) {
 		res.judged = Accept
 	}
-	res.host = hostOf(sent, resp, err)
-	if res.final() {
-		return res
+	if !res.final() {
+		res.hint = hintOf(resp, err)
+		res.replayable = rt.Replayable(sent)
+		res.repeatable = cfg.Repeatable(sent)
 	}
-	res.hint = hintOf(resp, err)
-	res.replayable = rt.Replayable(sent)
-	res.repeatable = t.retrier.cfg.Repeatable(sent)
+	known = true
 	return res
 }
 
-// again returns the request of the next attempt, with a body of its own.
-func (t *transport) again(c *call, req *http.Request) (*http.Request, error) {
-	again, err := rt.Replay(c.next(), req)
-	if err != nil || !t.retrier.cfg.AttemptHeader {
-		return again, err //nolint:wrapcheck // Replay says what it did
+// again makes the request of the next attempt, with a body of its own, and pays
+// for it.
+func (t *transport) again(c *call, req *http.Request) (*http.Request, Reason, error) {
+	again, err := rt.Replay(c.mark(c.attempts+1), req)
+	if err != nil {
+		c.claim.Drop()
+		return nil, BodyLost, err
 	}
-	again.Header = again.Header.Clone()
-	if again.Header == nil {
-		again.Header = make(http.Header)
+	if t.retrier.cfg.AttemptHeader {
+		again.Header = again.Header.Clone()
+		if again.Header == nil {
+			again.Header = make(http.Header)
+		}
+		again.Header.Set(attempt.RetryHeader, strconv.Itoa(attempt.Retry(again.Context())))
 	}
-	again.Header.Set(attempt.RetryHeader, strconv.Itoa(attempt.Retry(again.Context())))
-	return again, nil
+	stop := c.pay()
+	if stop != goOn && rt.HasBody(again) {
+		_ = again.Body.Close()
+	}
+	return again, stop, nil
 }
 
 // handOver ends a call after its last response has been put away: the caller
-// still gets it if it is there to take it.
+// still gets it, unless it has canceled the call.
 func (t *transport) handOver(
 	c *call, resp *http.Response, res *result, stop Reason, cause error,
 ) (*http.Response, error) {
-	if resp != nil && stop != CallerEnded {
+	if resp != nil && !errors.Is(cause, context.Canceled) {
 		_ = c.finish(res, stop, nil)
 		return resp, nil
 	}

@@ -18,7 +18,8 @@ import (
 // It embeds a context of that package all the same: contexts derived from it
 // then find the parent they know and need no goroutine to watch it. Its end
 // comes as a plain cancellation whose cause is a *TimeoutError, as whoever
-// judges contexts below asks for the cause.
+// judges contexts below asks for the cause. Functions, which have no headers,
+// get a context with an ordinary deadline instead.
 type try struct {
 	context.Context // canceled when the attempt is over, body included
 
@@ -93,18 +94,6 @@ func (t *try) end() {
 // BodyEnd releases the attempt's context when the response has been read.
 func (t *try) BodyEnd(error) { t.cancel(nil) }
 
-// failure is what an attempt's error means, once it is known whether its time
-// was up.
-func (t *try) failure(inTime bool, err error) error {
-	if inTime || err == nil {
-		return err
-	}
-	if _, ours := errors.AsType[*TimeoutError](err); ours {
-		return err
-	}
-	return &TimeoutError{After: t.limit, Err: err}
-}
-
 // roundTrip sends req under the try and leaves it in charge of the response's
 // body.
 func (t *try) roundTrip(next http.RoundTripper, req *http.Request) (*http.Response, error) {
@@ -114,20 +103,31 @@ func (t *try) roundTrip(next http.RoundTripper, req *http.Request) (*http.Respon
 			t.end()
 		}
 	}()
-	resp, err := next.RoundTrip(req.WithContext(t))
+	resp, err := rt.RoundTrip(next, req.WithContext(t))
 	over = true
 	inTime := t.arrive()
-	if err != nil {
+	switch {
+	case err != nil:
 		t.end()
-		return nil, t.failure(inTime, err)
-	}
-	if !inTime { // its context has been canceled, so that its body is lost
+		if inTime {
+			return nil, err
+		}
+		return nil, timedOut(t.limit, err)
+	case !inTime: // its context has been canceled, so that its body is lost
 		_ = resp.Body.Close()
 		return nil, &TimeoutError{After: t.limit}
 	}
 	t.watchIdle(resp)
 	rt.OnBodyEnd(resp, &t.body, t)
 	return resp, nil
+}
+
+// timedOut is the error of an attempt whose time was up.
+func timedOut(limit time.Duration, err error) error {
+	if _, ours := errors.AsType[*TimeoutError](err); ours {
+		return err
+	}
+	return &TimeoutError{After: limit, Err: err}
 }
 
 // watchIdle limits each Read of the response's body to t.idle.
@@ -143,16 +143,25 @@ func (t *try) watchIdle(resp *http.Response) {
 type idleBody struct {
 	io.ReadCloser
 
-	try *try
+	try   *try
+	timer *time.Timer // runs during a Read
 }
 
 func (b *idleBody) Read(p []byte) (int, error) {
-	timeout := &TimeoutError{After: b.try.idle, Body: true}
-	timer := time.AfterFunc(b.try.idle, func() { b.try.cancel(timeout) })
-	defer timer.Stop()
+	if b.timer == nil {
+		b.timer = time.AfterFunc(b.try.idle, func() {
+			b.try.cancel(&TimeoutError{After: b.try.idle, Body: true})
+		})
+	} else {
+		b.timer.Reset(b.try.idle)
+	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && context.Cause(b.try) == timeout { //nolint:errorlint // this very one
+	b.timer.Stop()
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if timeout, ok := errors.AsType[*TimeoutError](context.Cause(b.try)); ok && timeout.Body {
 		return n, timeout
 	}
-	return n, err //nolint:wrapcheck // a reader's errors, io.EOF above all, pass as they are
+	return n, err
 }

@@ -205,12 +205,40 @@ func TestBodyIdleTimeout(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "xxx", string(body))
 	})
+	bubble(t, "each Read has its own time, and the end is remembered", func(t *testing.T) {
+		base := roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			resp := answer(req, 200, "")
+			reads := 0
+			resp.Body = readFunc(func(p []byte) (int, error) {
+				if reads++; reads < 5 {
+					time.Sleep(900 * time.Millisecond)
+					return copy(p, "x"), nil
+				}
+				<-req.Context().Done()
+				return 0, req.Context().Err() // as over HTTP/2
+			})
+			return resp, nil
+		})
+		resp, err := retry.MustNew(cfg).Transport(base).RoundTrip(request(t, "GET", ""))
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		assert.Equal(t, "xxxx", string(body))
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		_, err = resp.Body.Read(make([]byte, 1))
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+	})
 	bubble(t, "with NoTimeout too", func(t *testing.T) {
 		cfg := retry.Config{BodyIdleTimeout: time.Second, TryTimeout: retry.NoTimeout}
 		got, _ := send(t, cfg, serve(time.Hour), request(t, "GET", ""))
 		assert.ErrorIs(t, got.readErr, context.DeadlineExceeded)
 	})
 }
+
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
+func (readFunc) Close() error                 { return nil }
 
 func TestTimeoutErrorKeepsWhatTheAttemptSaid(t *testing.T) {
 	bubble(t, "wrapped", func(t *testing.T) {

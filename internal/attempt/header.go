@@ -1,6 +1,7 @@
 package attempt
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 )
@@ -24,8 +25,8 @@ func FromHeader(header http.Header, name string) int {
 	if len(values) != 1 {
 		return 1
 	}
-	n, err := strconv.ParseUint(values[0], 10, 31)
-	if err != nil || n < 1 {
+	n, err := strconv.ParseUint(values[0], 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) || n < 1 { // out of range is still a number, and n its bound
 		return 1
 	}
 	return int(min(n, MaxFromHeader))

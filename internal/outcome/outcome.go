@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -80,10 +81,16 @@ func OfError(ctx context.Context, err error) Kind {
 		}
 		return Canceled
 	}
+	// The timer of a deadline may be late, and http.Client.Timeout ends a call by Request.Cancel as well,
+	// whose error says nothing of time.
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return Timeout
+	}
+	sent, told := tellsSent(err)
 	switch {
-	case isRefusal(err):
+	case told && !sent && hasHint(err):
 		return Refused
-	case isUnsent(err):
+	case told && !sent || !told && provesUnsent(err):
 		return Unsent
 	case IsTimeout(err):
 		return Timeout
@@ -92,28 +99,32 @@ func OfError(ctx context.Context, err error) Kind {
 	}
 }
 
-// IsTimeout reports whether err says of itself that it is a timeout.
+// IsTimeout reports whether err says of itself that it is a timeout, or wraps a deadline that was
+// exceeded. The second question is there because url.Error and net.OpError answer the first with no
+// unless the very next error below them is the timeout.
 func IsTimeout(err error) bool {
 	timeout, ok := errors.AsType[interface {
 		error
 		Timeout() bool
 	}](err)
-	return ok && timeout.Timeout()
+	return ok && timeout.Timeout() ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// isRefusal reports whether one of our own policies refused the call: their
-// errors say that nothing was sent.
-func isRefusal(err error) bool {
-	refusal, ok := errors.AsType[interface {
+// tellsSent returns what err itself says of whether the peer can have seen the
+// request, if it does. The outermost error that knows counts: a call of several
+// attempts may end with one that was not sent after others that were.
+func tellsSent(err error) (sent, told bool) {
+	knows, ok := errors.AsType[interface {
 		error
 		Unsent() bool
 	}](err)
-	return ok && refusal.Unsent()
+	return ok && !knows.Unsent(), ok
 }
 
-// isUnsent reports whether err proves that the peer never saw the request: the
-// name was not resolved, the connection not made, the peer not trusted.
-func isUnsent(err error) bool {
+// provesUnsent reports whether err proves that the peer never saw the request:
+// the name was not resolved, the connection not made, the peer not trusted.
+func provesUnsent(err error) bool {
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return true
 	}
@@ -122,6 +133,16 @@ func isUnsent(err error) bool {
 	}
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && (op.Op == "dial" || op.Op == "proxyconnect")
+}
+
+// hasHint reports whether err is of a kind that can say when to come back, as
+// the refusals of all our policies are, even if this one does not know.
+func hasHint(err error) bool {
+	_, ok := errors.AsType[interface {
+		error
+		RetryAfter() time.Duration
+	}](err)
+	return ok
 }
 
 // Hint returns how long an error of one of our own policies asks to wait

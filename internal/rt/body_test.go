@@ -267,10 +267,6 @@ func TestTrailersArriveInAHookedResponse(t *testing.T) {
 	}
 }
 
-type hookFunc func(error)
-
-func (f hookFunc) BodyEnd(err error) { f(err) }
-
 func TestBrokenAnswerIsToldAsSuch(t *testing.T) {
 	for network, serve := range networks() {
 		t.Run(network, func(t *testing.T) {
@@ -287,3 +283,62 @@ func TestBrokenAnswerIsToldAsSuch(t *testing.T) {
 		})
 	}
 }
+
+type halfClosable struct {
+	*body
+
+	closedWrite bool
+}
+
+func (*halfClosable) Write(p []byte) (int, error) { return len(p), nil }
+
+func (h *halfClosable) CloseWrite() error {
+	h.closedWrite = true
+	return nil
+}
+
+func TestUpgradedBodyKeepsCloseWrite(t *testing.T) {
+	conn := &halfClosable{body: newBody("", io.EOF)}
+	resp := &http.Response{Body: conn}
+	rt.OnBodyEnd(resp, nil, hookFunc(func(error) {}))
+	ends := 0
+	rt.OnBodyEnd(resp, nil, hookFunc(func(error) { ends++ }))
+	half, ok := resp.Body.(interface{ CloseWrite() error })
+	require.True(t, ok)
+	require.NoError(t, half.CloseWrite())
+	assert.True(t, conn.closedWrite)
+	_, writes := resp.Body.(io.Writer)
+	assert.True(t, writes)
+	_ = resp.Body.Close()
+	assert.Equal(t, 1, ends)
+}
+
+func TestHookOfABodyThatHasEndedIsToldAtOnce(t *testing.T) {
+	resp := &http.Response{Body: newBody("", io.EOF)}
+	rt.OnBodyEnd(resp, nil, hookFunc(func(error) {}))
+	_, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	told := false
+	rt.OnBodyEnd(resp, nil, hookFunc(func(error) { told = true }))
+	assert.True(t, told)
+}
+
+func TestRoundTripMendsCarelessTransports(t *testing.T) {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://shop.test", nil)
+	require.NoError(t, err)
+	nothing := roundTripperFunc(func(*http.Request) (*http.Response, error) { return nil, nil })
+	_, err = rt.RoundTrip(nothing, req)
+	require.ErrorContains(t, err, "neither a response nor an error")
+	bodiless := roundTripperFunc(func(*http.Request) (*http.Response, error) { return &http.Response{}, nil })
+	resp, err := rt.RoundTrip(bodiless, req)
+	require.NoError(t, err)
+	assert.Equal(t, http.NoBody, resp.Body)
+}
+
+type roundTripperFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripperFunc) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+type hookFunc func(error)
+
+func (f hookFunc) BodyEnd(err error) { f(err) }

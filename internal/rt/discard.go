@@ -1,11 +1,12 @@
 package rt
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -17,10 +18,11 @@ const (
 )
 
 // Discard drains the response's body, at most DrainBytes, DrainTime and until
-// ctx ends, and closes it.
-func Discard(ctx context.Context, resp *http.Response) {
+// ctx ends, and closes it. cancel ends the context of the attempt that the
+// response is of; nil says that there is none to end.
+func Discard(ctx context.Context, resp *http.Response, cancel func()) {
 	if Readable(resp) {
-		drain(ctx, resp, io.Discard)
+		drain(ctx, resp, cancel)
 	}
 }
 
@@ -31,39 +33,108 @@ var ErrBodyDropped = errors.New("the rest of a discarded response's body was dro
 // Keep discards the response like Discard but remembers what was read, so that
 // the response can still be handed over if no better one comes: its connection
 // is free, its body readable. Where the bounds cut it off, the body ends with
-// ErrBodyDropped instead of io.EOF.
-func Keep(ctx context.Context, resp *http.Response) {
-	if !Readable(resp) {
-		return
+// ErrBodyDropped instead of io.EOF; where it broke, with that error.
+func Keep(ctx context.Context, resp *http.Response, cancel func()) {
+	if Readable(resp) {
+		resp.Body = drain(ctx, resp, cancel)
 	}
-	var kept bytes.Buffer
-	end := ErrBodyDropped
-	if drain(ctx, resp, &kept) {
-		end = io.EOF
-	}
-	resp.Body = &keptBody{rest: kept.Bytes(), end: end}
 }
 
-// drain reads what is left of the body into w and closes it. It reports whether
-// w has all of it.
+// drain reads what is left of the body, closes it, and returns what it has
+// read.
 //
-// The bounds in time close the body under the blocked Read. Every body of
-// net/http allows that, and unlike reading in a goroutine of its own it leaves
-// nothing behind on the healthy path.
-func drain(ctx context.Context, resp *http.Response, w io.Writer) (whole bool) {
-	body := resp.Body
-	defer func() { _ = body.Close() }() // what is discarded has no error to report
-	if resp.ContentLength > DrainBytes {
+// It reads in a goroutine of its own, since not every Read can be ended from
+// outside. What ends it best is the attempt's context. To close the body instead
+// is for those who have none to end: not every wrapper around a body passes it
+// on, in which case the goroutine stays until the server is done. The body that
+// net/http unzips even makes Close wait until its first bytes are there, so
+// that without a context to end it is not read at all.
+func drain(ctx context.Context, resp *http.Response, cancel func()) *keptBody {
+	defer func() { _ = resp.Body.Close() }() // what is discarded has no error to report
+	if resp.ContentLength > DrainBytes || cancel == nil && resp.Uncompressed {
+		return &keptBody{end: ErrBodyDropped}
+	}
+	d := &drainage{body: resp.Body, done: make(chan struct{}), end: ErrBodyDropped}
+	go d.run()
+	if !d.wait(ctx.Done()) && cancel != nil {
+		d.stop()
+		cancel()
+		d.wait(nil) // rather than close the body under its Read
+	}
+	kept := d.soFar()
+	if ctx.Err() != nil && kept.end != io.EOF { //nolint:errorlint // readers compare it with == too
+		kept.end = ErrBodyDropped // the caller's end, not the server's
+	}
+	return kept
+}
+
+// drainage is a body on its way to being drained.
+type drainage struct {
+	body io.Reader
+	done chan struct{}
+
+	mu      sync.Mutex
+	read    []byte
+	end     error
+	stopped bool
+}
+
+func (d *drainage) run() {
+	defer close(d.done)
+	defer func() { _ = recover() }() // of a body that nobody wants any more
+	source := io.LimitReader(d.body, DrainBytes+1)
+	for buf := make([]byte, 4<<10); ; {
+		n, err := source.Read(buf)
+		if !d.add(buf[:n], err) {
+			return
+		}
+	}
+}
+
+// add keeps what a Read returned and reports whether to go on.
+func (d *drainage) add(p []byte, err error) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	room := DrainBytes - len(d.read)
+	if d.stopped || len(p) > room {
+		d.read = append(d.read, p[:min(len(p), room)]...)
 		return false
 	}
-	abort := func() { _ = body.Close() }
-	timer := time.AfterFunc(DrainTime, abort)
-	defer timer.Stop()
-	stop := context.AfterFunc(ctx, abort)
-	defer stop()
+	d.read = append(d.read, p...)
+	if err != nil {
+		d.end = err
+	}
+	return err == nil
+}
 
-	n, err := io.Copy(w, io.LimitReader(body, DrainBytes+1))
-	return err == nil && n <= DrainBytes
+// wait waits until the body has been read, at most for DrainTime and until gone
+// is closed, and reports whether it has.
+func (d *drainage) wait(gone <-chan struct{}) bool {
+	timer := time.NewTimer(DrainTime)
+	defer timer.Stop()
+	select {
+	case <-d.done:
+		return true
+	case <-timer.C:
+	case <-gone:
+	}
+	return false
+}
+
+// stop says that the body is cut off: what its Read returns from now on is our
+// own doing.
+func (d *drainage) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = true
+}
+
+// soFar takes what has been read; a Read that comes back later changes nothing.
+func (d *drainage) soFar() *keptBody {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.stopped = true
+	return &keptBody{rest: slices.Clip(d.read), end: d.end}
 }
 
 // keptBody is what was read of a response before it was discarded.

@@ -30,6 +30,9 @@ func getUnder(
 	ctx context.Context, t *testing.T, base http.RoundTripper, to string,
 ) (resp *http.Response, reused bool) {
 	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	t.Cleanup(cancel)
+	ctx = context.WithValue(ctx, cancelKey{}, cancel)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused },
 	})
@@ -138,7 +141,7 @@ func TestKeptAnswersSayWhatTheyWouldHaveSaid(t *testing.T) {
 				require.NoError(t, direct.Body.Close())
 
 				kept, _ := get(t, transport, "http://cart.test")
-				rt.Keep(t.Context(), kept)
+				keep(t.Context(), kept)
 				assert.Equal(t, direct.Trailer, kept.Trailer, "trailers are there at once")
 				got, err := io.ReadAll(kept.Body)
 				require.NoError(t, err)
@@ -153,7 +156,7 @@ func TestKeptAnswerHasItsTrailers(t *testing.T) {
 	for network, serve := range networks() {
 		bubble(t, network, func(t *testing.T) {
 			resp, _ := get(t, serve(t, answers()["with trailer"]), "http://cart.test")
-			rt.Keep(t.Context(), resp)
+			keep(t.Context(), resp)
 			assert.Equal(t, "1234", resp.Trailer.Get("Checksum"))
 		})
 	}
@@ -187,6 +190,7 @@ func stalls() map[string]http.HandlerFunc {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		},
+		"gzip, at once": unzipped,
 		"gzip": func(w http.ResponseWriter, r *http.Request) {
 			compressed(w, "the first of it")
 			<-r.Context().Done()
@@ -225,15 +229,13 @@ func TestStalledAnswerIsGivenUpInTime(t *testing.T) {
 
 func TestStalledAnswerIsGivenUpWithItsCaller(t *testing.T) {
 	for network, serve := range networks() {
-		all := stalls()
-		all["gzip, at once"] = unzipped
-		for stall, handler := range all {
+		for stall, handler := range stalls() {
 			bubble(t, network+"/"+stall, func(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				resp, _ := getUnder(ctx, t, serve(t, handler), "http://cart.test")
 				time.AfterFunc(rt.DrainTime-1, func() { cancel(errTabClosed) })
 				start := time.Now()
-				rt.Keep(ctx, resp)
+				keep(ctx, resp)
 				assert.Equal(t, rt.DrainTime-1, time.Since(start))
 				rest, err := io.ReadAll(resp.Body)
 				require.ErrorIs(t, err, rt.ErrBodyDropped)
@@ -246,9 +248,7 @@ func TestStalledAnswerIsGivenUpWithItsCaller(t *testing.T) {
 // For the race detector: callers leave while bodies stall, end and are closed, on real sockets.
 func TestDrainingRacesWithItsCaller(t *testing.T) {
 	for _, http2 := range []bool{false, true} {
-		stalled := stalls()
-		stalled["gzip, at once"] = unzipped
-		for stall, handler := range stalled {
+		for stall, handler := range stalls() {
 			t.Run(strconv.FormatBool(http2)+"/"+stall, func(t *testing.T) {
 				transport, url := realServer(t, http2, handler)
 				var all sync.WaitGroup
@@ -260,7 +260,7 @@ func TestDrainingRacesWithItsCaller(t *testing.T) {
 						defer cancel()
 						hook := &told{}
 						rt.OnBodyEnd(resp, nil, hook)
-						rt.Keep(ctx, resp)
+						keep(ctx, resp)
 						assert.NotEmpty(t, hook.all())
 						_, err := io.Copy(io.Discard, resp.Body)
 						assert.ErrorIs(t, err, rt.ErrBodyDropped)

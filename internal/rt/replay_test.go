@@ -146,7 +146,7 @@ func TestReplayReachesTheServerWhole(t *testing.T) {
 			for range 3 {
 				resp, err := transport.RoundTrip(req)
 				require.NoError(t, err)
-				rt.Discard(t.Context(), resp)
+				rt.Discard(t.Context(), resp, nil)
 				req, err = rt.Replay(t.Context(), req)
 				require.NoError(t, err)
 			}

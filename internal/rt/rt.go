@@ -7,7 +7,10 @@
 // functions are safe for concurrent use on different requests.
 package rt
 
-import "net/http"
+import (
+	"errors"
+	"net/http"
+)
 
 // Base returns the transport to call: next, or http.DefaultTransport where
 // next is nil, as in http.Client.
@@ -16,6 +19,25 @@ func Base(next http.RoundTripper) http.RoundTripper {
 		return http.DefaultTransport
 	}
 	return next
+}
+
+// errNoAnswer is a transport's fault: exactly one of response and error is due.
+var errNoAnswer = errors.New("transport returned neither a response nor an error")
+
+// RoundTrip sends req through next and mends what careless transports return,
+// so that nobody above has to look out for it: no answer at all is an error, a
+// response without a Body has http.NoBody.
+func RoundTrip(next http.RoundTripper, req *http.Request) (*http.Response, error) {
+	resp, err := next.RoundTrip(req)
+	switch {
+	case err != nil:
+		return nil, err
+	case resp == nil:
+		return nil, errNoAnswer
+	case resp.Body == nil:
+		resp.Body = http.NoBody
+	}
+	return resp, nil
 }
 
 // CloseIdle forwards http.Client.CloseIdleConnections to the transport below.

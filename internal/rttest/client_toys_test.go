@@ -30,11 +30,13 @@ func newRetrier(next http.RoundTripper) *retrier {
 		next:    next,
 		may:     repeatable,
 		replay:  rt.Replay,
-		discard: rt.Discard,
+		discard: discard,
 		pause:   func(c rt.Caller) error { return c.Sleep(time.Millisecond) },
 		ended:   func(c rt.Caller) error { return c.Ended(time.Now()) },
 	}
 }
+
+func discard(ctx context.Context, resp *http.Response) { rt.Discard(ctx, resp, nil) }
 
 func (r *retrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	caller, send := rt.CallerOf(req), req

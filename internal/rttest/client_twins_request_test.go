@@ -76,7 +76,7 @@ func requestTwins() []twin {
 			"the request body is closed on every path", "opens one too many", "503 then 200: request body 2 of 3 was not closed",
 			retrying(func(r *retrier) {
 				r.ended = func(rt.Caller) error { return nil }
-				r.discard = rt.Discard
+				r.discard = discard
 				r.replay = func(ctx context.Context, req *http.Request) (*http.Request, error) {
 					_, _ = req.GetBody()
 					return rt.Replay(ctx, req)
@@ -126,7 +126,7 @@ func requestTwins() []twin {
 					return resp, err
 				}
 				if resp != nil {
-					rt.Discard(req.Context(), resp)
+					rt.Discard(req.Context(), resp, nil)
 				}
 				again, err := rt.Replay(req.Context(), req)
 				if err != nil {

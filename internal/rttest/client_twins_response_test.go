@@ -82,7 +82,7 @@ func responseTwins() []twin {
 			"discarded responses are drained and closed", "closes at the end", "when attempt 2 arrived",
 			retrying(func(r *retrier) {
 				r.discard = func(ctx context.Context, resp *http.Response) {
-					time.AfterFunc(time.Minute, func() { rt.Discard(ctx, resp) })
+					time.AfterFunc(time.Minute, func() { rt.Discard(ctx, resp, nil) })
 				}
 			}),
 		},

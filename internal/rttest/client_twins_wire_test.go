@@ -24,7 +24,7 @@ func wireTwins() []twin {
 			return resp, err
 		}
 		if resp != nil {
-			rt.Discard(req.Context(), resp)
+			rt.Discard(req.Context(), resp, nil)
 		}
 		req.Body = io.NopCloser(bytes.NewReader(content))
 		return next.RoundTrip(req)

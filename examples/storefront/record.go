@@ -1,0 +1,149 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"time"
+)
+
+// The names of the two sides.
+const (
+	naive    = "naive"
+	failsoft = "failsoft"
+)
+
+// record is what happened so far. It is safe for concurrent use.
+type record struct {
+	visitors []visitor
+
+	mu    sync.Mutex
+	sides map[string]*side
+	late  time.Duration // by which the machine let a visitor leave, at worst
+	where int           // the phase of that
+}
+
+// side is the record of one front, by phase.
+type side struct {
+	answers  [][]answer
+	attempts []int // that the upstreams have seen
+}
+
+// answer is what a visitor got.
+type answer struct {
+	at     time.Duration // of the visitor's arrival
+	served bool          // with a page
+	took   time.Duration
+}
+
+func newRecord(s script, visitors []visitor) *record {
+	r := &record{visitors: visitors, sides: make(map[string]*side)}
+	for _, name := range []string{naive, failsoft} {
+		r.sides[name] = &side{
+			answers:  make([][]answer, len(s.phases)),
+			attempts: make([]int, len(s.phases)),
+		}
+	}
+	return r
+}
+
+// left notes by how much a visitor left later than meant. Both fronts suffer
+// from a machine without processor time to spare, and who reads the table should
+// know of it.
+func (r *record) left(number int, late time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if late > r.late {
+		r.late, r.where = late, r.visitors[number].phase
+	}
+}
+
+// latest returns the worst of what left was told, and the phase of it.
+func (r *record) latest() (time.Duration, int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.late, r.where
+}
+
+// attempted counts a request to an upstream, in the phase in which its visitor
+// arrived.
+func (r *record) attempted(front string, visitor int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if side := r.sides[front]; side != nil && visitor < len(r.visitors) {
+		side.attempts[r.visitors[visitor].phase]++
+	}
+}
+
+// answered notes how a visit ended.
+func (r *record) answered(front string, number int, served bool, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, side := r.visitors[number], r.sides[front]
+	side.answers[v.phase] = append(side.answers[v.phase], answer{at: v.at, served: served, took: took})
+}
+
+// tally is a side's figures, of one phase or of several.
+type tally struct {
+	visitors int
+	served   int
+	attempts int
+	took     []time.Duration // sorted
+}
+
+// tally adds up the phases from one to another, the latter excluded.
+func (r *record) tally(front string, from, to int) tally {
+	var t tally
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	side := r.sides[front]
+	for i := from; i < to; i++ {
+		t.attempts += side.attempts[i]
+		for _, a := range side.answers[i] {
+			t.visitors++
+			if a.served {
+				t.served++
+			}
+			t.took = append(t.took, a.took)
+		}
+	}
+	slices.Sort(t.took)
+	return t
+}
+
+// history returns the availability of a side over the time up to total, in n
+// equal parts. A part that nobody has been answered in is NaN.
+func (r *record) history(front string, total time.Duration, n int) []float64 {
+	served, all := make([]float64, n), make([]float64, n)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, answers := range r.sides[front].answers {
+		for _, a := range answers {
+			part := min(int(float64(n)*float64(a.at)/float64(total)), n-1)
+			all[part]++
+			if a.served {
+				served[part]++
+			}
+		}
+	}
+	for i := range served {
+		served[i] /= all[i] // 0/0 is NaN
+	}
+	return served
+}
+
+// availability is the share of visitors who got a page.
+func (t tally) availability() float64 { return float64(t.served) / float64(t.visitors) }
+
+// perVisitor is the upstream attempts that a visitor cost.
+func (t tally) perVisitor() float64 { return float64(t.attempts) / float64(t.visitors) }
+
+// quantile is the time in which the share q of all visitors had an answer, good
+// or bad: the nearest rank, which is a time that somebody really waited.
+func (t tally) quantile(q float64) time.Duration {
+	if len(t.took) == 0 {
+		return 0
+	}
+	rank := int(math.Ceil(q * float64(len(t.took))))
+	return t.took[max(rank, 1)-1]
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/failsoft/failsoft/budget"
+)
+
+func rowOf(phase string, visitors, naiveServed, failsoftServed int) row {
+	return row{
+		phase:     phase,
+		naive:     tally{visitors: visitors, served: naiveServed, attempts: 4 * visitors},
+		failsoft:  tally{visitors: visitors, served: failsoftServed, attempts: 4 * visitors},
+		allowance: 100,
+	}
+}
+
+func TestVerdictOnAvailability(t *testing.T) {
+	for name, c := range map[string]struct {
+		visitors, naive, failsoft int
+		behind                    bool
+	}{
+		"better":                          {visitors: 250, naive: 170, failsoft: 250},
+		"equal":                           {visitors: 250, naive: 250, failsoft: 250},
+		"both dark":                       {visitors: 250},
+		"worse by chance":                 {visitors: 250, naive: 250, failsoft: 246},
+		"worse for certain":               {visitors: 250, naive: 250, failsoft: 240, behind: true},
+		"certain, but less than half a %": {visitors: 1e6, naive: 1e6, failsoft: 995_100},
+		"certain, and just more than it":  {visitors: 1e6, naive: 1e6, failsoft: 994_900, behind: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := judge([]row{rowOf("calm", 10, 10, 10), rowOf("errors", c.visitors, c.naive, c.failsoft)})
+			if !c.behind {
+				assert.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, errBehind)
+			assert.ErrorContains(t, err, `row "errors"`)
+			assert.NotContains(t, err.Error(), "calm")
+		})
+	}
+}
+
+func TestVerdictOnLoad(t *testing.T) {
+	dark := rowOf("blackout", 250, 0, 0)
+	dark.failsoft.attempts = dark.naive.attempts + dark.allowance
+	require.NoError(t, judge([]row{dark}))
+
+	dark.failsoft.attempts++
+	err := judge([]row{dark, rowOf("recovery", 250, 250, 200)})
+	require.ErrorIs(t, err, errBehind)
+	require.ErrorContains(t, err, `row "blackout": it added 101 attempts to naive's 1000, and its budget allows 100`)
+	assert.ErrorContains(t, err, `row "recovery": availability is 20.00 points below`, "all rows are named")
+}
+
+// TestDifference compares with the table of Newcombe's article, at 95 %.
+func TestDifference(t *testing.T) {
+	for _, c := range []struct {
+		served1, of1, served2, of2 int
+		low, high                  float64
+	}{
+		{56, 70, 48, 80, 0.0524, 0.3339},
+		{9, 10, 3, 10, 0.1705, 0.8090},
+		{6, 7, 2, 7, 0.0582, 0.8062},
+		{5, 56, 0, 29, -0.0381, 0.1926},
+		{0, 10, 0, 20, -0.1611, 0.2775},
+		{0, 10, 0, 10, -0.2775, 0.2775},
+		{10, 10, 0, 20, 0.6791, 1},
+		{10, 10, 0, 10, 0.6075, 1},
+	} {
+		r := row{
+			failsoft: tally{visitors: c.of1, served: c.served1},
+			naive:    tally{visitors: c.of2, served: c.served2},
+		}
+		low, high := r.difference(1.959964)
+		assert.InDelta(t, c.low, low, 5e-5, "%+v", c)
+		assert.InDelta(t, c.high, high, 5e-5, "%+v", c)
+	}
+}
+
+// spend retries twice per call and asks a real budget each time, or none, from
+// the beginning of a phase on, and returns how often it was let for the visitors
+// of that phase. Before, the budget is left to fill.
+func spend(phase int, visitors []visitor, retries *budget.Budget) int {
+	start, spent := time.Now(), 0
+	for _, v := range visitors {
+		if v.phase > phase {
+			break
+		}
+		time.Sleep(time.Until(start.Add(v.at)))
+		for _, u := range upstreams() {
+			if retries != nil {
+				retries.Deposit(context.Background(), u.name)
+			}
+			for try := 0; v.phase == phase && try < 2; try++ {
+				if retries == nil || retries.Withdraw(u.name) {
+					spent++
+				}
+			}
+		}
+	}
+	return spent
+}
+
+func TestAllowanceIsWhatABudgetCanGive(t *testing.T) {
+	for _, total := range []time.Duration{shortest(), 20 * time.Second, time.Minute, 5 * time.Minute} {
+		s := newScript(total, 1)
+		visitors := newVisitors(s, max(minVisitors, int(perSecond*s.length.Seconds())))
+		for phase := range s.phases {
+			allowed := allowance(s, phase, visitors)
+			t.Run(total.String()+" "+s.phases[phase].name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					spent := spend(phase, visitors, budget.MustNew(budget.Config{Ratio: ratio}))
+					assert.LessOrEqual(t, spent, allowed, "a budget is never found guilty")
+					assert.Greater(t, spent, allowed/3, "and could not overspend much without being found")
+				})
+				synctest.Test(t, func(t *testing.T) {
+					assert.Greater(t, spend(phase, visitors, nil), allowed, "no budget is found out")
+				})
+			})
+		}
+	}
+}
+
+func TestQuantileIsATimeThatSomebodyWaited(t *testing.T) {
+	var hundred tally
+	for i := range 100 {
+		hundred.took = append(hundred.took, time.Duration(i+1))
+	}
+	for q, want := range map[float64]time.Duration{0: 1, 0.01: 1, 0.5: 50, 0.505: 51, 0.99: 99, 0.999: 100, 1: 100} {
+		assert.Equal(t, want, hundred.quantile(q), "q = %v", q)
+	}
+	assert.Zero(t, tally{}.quantile(0.5))
+}

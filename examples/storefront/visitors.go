@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// visitor comes once, to both fronts at the same time, for the same product.
+type visitor struct {
+	at      time.Duration // of the arrival, since the start
+	phase   int
+	product int
+}
+
+// newVisitors returns perPhase visitors for each phase of the script, in the
+// order of their arrival. They come at random, independently of each other.
+func newVisitors(s script, perPhase int) []visitor {
+	luck := s.luck("visitors")
+	all := make([]visitor, 0, perPhase*len(s.phases))
+	for i := range s.phases {
+		begin := time.Duration(i) * s.length
+		for range perPhase {
+			at := begin + time.Duration(luck.Int64N(int64(s.length)))
+			all = append(all, visitor{at: at, phase: i, product: luck.IntN(1000)})
+		}
+	}
+	slices.SortFunc(all, func(a, b visitor) int { return int(a.at - b.at) })
+	return all
+}
+
+// patience is how long a visitor waits. It leaves a front time to say that a
+// call has run into its deadline.
+const patience = 2 * deadline
+
+// crowd sends the visitors. It is an open loop: they come when they come,
+// whether or not those before them have been served, and their time counts from
+// when they meant to come. A loop that waits for answers would send the fewest
+// visitors at the very moment when the shop is slowest.
+type crowd struct {
+	visitors []visitor
+	fronts   map[string]string // URLs by name
+	client   *http.Client
+	start    time.Time
+	record   *record
+}
+
+// come sends all visitors, until ctx ends, and returns when the last one has
+// left. Those who are in the shop then are served.
+func (c *crowd) come(ctx context.Context) {
+	var inside sync.WaitGroup
+	defer inside.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for number, v := range c.visitors {
+		timer.Reset(time.Until(c.start.Add(v.at)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		for name, url := range c.fronts {
+			inside.Go(func() { c.visit(context.WithoutCancel(ctx), name, url, number) })
+		}
+	}
+}
+
+// visit takes one visitor to one front.
+func (c *crowd) visit(ctx context.Context, front, url string, number int) {
+	v := c.visitors[number]
+	meant := c.start.Add(v.at)
+	ctx, cancel := context.WithDeadline(ctx, meant.Add(patience))
+	defer cancel()
+	c.record.left(number, time.Since(meant))
+	served := c.get(ctx, url+"/products/"+strconv.Itoa(v.product), number)
+	c.record.answered(front, number, served, time.Since(meant))
+}
+
+// get reports whether a page came, complete and in time.
+func (c *crowd) get(ctx context.Context, url string, number int) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return false
+	}
+	req.Header.Set(headerVisitor, strconv.Itoa(number))
+	resp, err := c.client.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close() //nolint:errcheck // nothing can be lost any more
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err == nil && resp.StatusCode == http.StatusOK
+}
