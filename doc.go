@@ -8,14 +8,14 @@
 // # The packages
 //
 //	budget   how much extra load retries and hedges may add, together
-//	retry    short timeout, try again, elsewhere, within a budget
+//	retry    short timeout, try again, within a budget
+//	breaker  stop calling what fails, by rule or by hand
 //
-// To come, and already part of the plan below: breaker (stop calling what
-// fails), hedge (send a second request when the first is slow), backpressure
-// (admit what can be finished in time), route (to a healthy host, never twice to
-// the same), stale (an old answer now beats a new answer too late), healthcheck
-// (know your own health without asking on every request), telemetry
-// (OpenTelemetry for all of them).
+// To come, and already part of the plan below: hedge (send a second request when
+// the first is slow), backpressure (admit what can be finished in time), route (to
+// a healthy host, never twice to the same), stale (an old answer now beats a new
+// answer too late), healthcheck (know your own health without asking on every
+// request), telemetry (OpenTelemetry for all of them).
 //
 // # One brain, several doors
 //
@@ -24,9 +24,10 @@
 // Config) or MustNew (which panics, for package variables and examples). The
 // type opens doors to the places where calls are made:
 //
-//	            Transport   Handler   Do, Run   others
-//	budget                                      Deposit, Withdraw
-//	retry       yes         no        yes
+//	         client     server   functions  by hand
+//	budget                                  Deposit, Withdraw, Claim
+//	retry    Transport           Do, Run
+//	breaker  Transport  Handler  Do, Run    Allow, Admin
 //
 // retry has no Handler: a handler's writes have gone to the client, and cannot
 // be taken back for a second attempt.
@@ -52,7 +53,7 @@
 //	         └─ breaker     counts attempts, not calls: it must see each of them
 //	            └─ backpressure   a permit for what is really sent
 //	               └─ route       picks a host for this very attempt
-//	                  └─ your own: request signing, otelhttp (a span an attempt)
+//	                  └─ your own: request signing, otelhttp (one span per attempt)
 //	                     └─ base  *http.Transport
 //
 // stale is outermost because the cheapest call is the one not made, and because

@@ -1,7 +1,6 @@
 package failsoft_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,8 +9,8 @@ import (
 	"github.com/failsoft/failsoft/retry"
 )
 
-// A client that gives each attempt 300 ms and sends up to three, and never adds
-// more than a tenth to the load of a service that is down.
+// A client that gives each attempt 300 ms and sends up to three. While a service
+// is down, it adds a tenth to that service's load, or one attempt per second.
 func Example() {
 	retrier := retry.MustNew(retry.Config{TryTimeout: 300 * time.Millisecond})
 	client := &http.Client{
@@ -23,8 +22,8 @@ func Example() {
 	defer server.Close()
 
 	resp, err := client.Get(server.URL + "/prices")
-	if failed, ok := errors.AsType[*retry.Error](err); ok {
-		fmt.Println("gave up:", failed.Reason, failed.Tries)
+	if err != nil {
+		fmt.Println("gave up:", err)
 		return
 	}
 	defer resp.Body.Close()

@@ -2,6 +2,9 @@ module github.com/failsoft/failsoft
 
 go 1.26.0
 
-require github.com/stretchr/testify v1.12.1
+require (
+	github.com/sony/gobreaker/v2 v2.4.0
+	github.com/stretchr/testify v1.12.1
+)
 
 require go.yaml.in/yaml/v3 v3.0.5 // indirect

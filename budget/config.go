@@ -35,8 +35,8 @@ type Config struct {
 	// millionth to 1. Zero means 0.1: one extra attempt for every ten requests.
 	Ratio float64
 
-	// Floor is how many extra attempts per second a key has at least, when its
-	// requests pay for fewer. Zero means 1. A floor must give at least one
+	// Floor is how many extra attempts per second a key has at least, even when
+	// its requests pay for fewer. Zero means 1. A floor must give at least one
 	// attempt per TTL, and at most 10,000 per second.
 	Floor float64
 

@@ -4,7 +4,7 @@
 // moment when that service is down. A Budget ties extra attempts to demand
 // instead: every original request deposits a fraction of an attempt, every
 // extra attempt withdraws a whole one when it is sent. With the default ratio
-// of 0.1 a total outage costs 1.1 attempts per request, not 3, while a rare
+// of 0.1 a total outage settles at 1.1 attempts per request, not 3, while a rare
 // failure is always paid for.
 //
 //	request ──► Deposit +0.1 ─┐
@@ -28,7 +28,8 @@
 //
 // Floor exists for clients with little traffic, whose tenth of a request would
 // never add up to a retry: at 1 per second (the default) a client that sends one
-// request a minute may still retry it, ten times in a window.
+// request a minute may still retry it, ten times in a window. A key that is new
+// starts with a window's worth of the floor: ten attempts.
 //
 // The withdrawal is made when the attempt is sent, never while a call waits to
 // send it. Budgets that count sleeping retries as retries in flight stop
@@ -39,10 +40,12 @@
 // # Whom it serves
 //
 // The retry and hedge packages each make a Budget of their own unless they are
-// given one. Share one to bound both together, and hand the inner of the two
-// [Budget.SpendOnly], since it sees the same requests. A Budget keeps one
+// given one. Share one to bound both together. Where one runs inside the other,
+// hand the inner [Budget.SpendOnly], since it sees the same requests; two side by
+// side, each with requests of its own, both take the Budget itself. A Budget keeps one
 // balance per key (the host, as those packages call it), so that one dead host
-// cannot use up what the others need. Under a policy that already counts
+// cannot use up what the others need. Keys are names: a host called db and
+// functions run under "db" draw from the same balance. Under a policy that already counts
 // attempts, the attempts above 1 deposit nothing: they are load, not demand.
 //
 // # When not

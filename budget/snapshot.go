@@ -31,7 +31,7 @@ func (b *Budget) Snapshot() Snapshot {
 			Refused: w.refused.Load(),
 		}
 	}
-	var s Snapshot
+	s := Snapshot{Keys: []KeySnapshot{}} // in JSON, none is not null
 	for key, w := range b.windows.All() {
 		s.Keys = append(s.Keys, see(key, w))
 	}

@@ -1,6 +1,9 @@
 package retry
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Jitter is how a wait is drawn, so that clients that failed together do not
 // come back together.
@@ -22,6 +25,17 @@ func (j Jitter) String() string { return name(j, "full", "decorrelated") }
 
 // MarshalText makes a Jitter readable in JSON.
 func (j Jitter) MarshalText() ([]byte, error) { return []byte(j.String()), nil }
+
+// UnmarshalText reads a Jitter by its name.
+func (j *Jitter) UnmarshalText(text []byte) error {
+	for _, known := range []Jitter{FullJitter, DecorrelatedJitter} {
+		if string(text) == known.String() {
+			*j = known
+			return nil
+		}
+	}
+	return fmt.Errorf("retry: jitter %q is neither %v nor %v", text, FullJitter, DecorrelatedJitter)
+}
 
 // delay is the wait after the n-th attempt, for u in [0,1). previous is the wait
 // before that attempt. Both kinds of jitter are described by M. Brooker,

@@ -117,8 +117,11 @@ func (c *call) abort() func() {
 // pause waits for the next attempt, counted from the decision to make one. It
 // returns goOn, or that the caller has left, and why. Who does not go on to pay
 // drops the claim.
-func (c *call) pause(wait time.Duration) (Reason, error) {
-	c.tell(c.Ctx, Event{Kind: Waiting, Key: c.key, Attempt: c.attempts, Wait: wait})
+func (c *call) pause(res *result, wait time.Duration) (Reason, error) {
+	c.tell(c.Ctx, Event{
+		Kind: Waiting, Key: c.key, Attempt: c.attempts,
+		Host: res.host, Status: res.status, Err: res.err, Wait: wait,
+	})
 	c.wait = wait
 	wait -= time.Since(c.settled) // discarding the response took some of it
 	var ended error

@@ -50,7 +50,8 @@ const (
 func (o Outcome) String() string { return name(o, "by rule", "accept", "again") }
 
 // Config says what is tried again, how often, and when. The zero Config is the
-// default, meant for production.
+// default, meant for production. To read one from a file, decode into a struct of
+// your own, in which durations are text: see the example.
 type Config struct {
 	// Key names what a request draws its budget from. Nil means the host,
 	// req.URL.Host.
@@ -86,6 +87,10 @@ type Config struct {
 	// makes of itself inside one RoundTrip, up to 63 s over HTTP/2. Zero means 5 s;
 	// or NoTimeout, for slow uploads above all.
 	//
+	// It does not divide the caller's time: behind an http.Client.Timeout of 5 s
+	// or less the default never comes to bear, and an attempt that hangs is the
+	// only one. Set it to about a third of that.
+	//
 	// Those below see it as their context's deadline until the headers are there,
 	// and its end as a cancellation with a *TimeoutError as its context.Cause.
 	// Beware that the context package takes no deadline that is later than one
@@ -96,8 +101,8 @@ type Config struct {
 
 	// BodyIdleTimeout is how long a Read of the final response's body may block.
 	// The attempt is not repeated then, the Read fails with a *TimeoutError.
-	// Zero means as long as the caller has. It does not apply to upgraded
-	// connections.
+	// Zero, or NoTimeout, means as long as the caller has. It does not apply to
+	// upgraded connections.
 	BodyIdleTimeout time.Duration
 
 	// BaseDelay is the bound of the first wait; each further one doubles it.
@@ -160,11 +165,11 @@ func (cfg *Config) validate() error {
 	if cfg.TryTimeout < 0 && cfg.TryTimeout != NoTimeout {
 		bad("TryTimeout is %v, neither positive nor NoTimeout", cfg.TryTimeout)
 	}
-	if cfg.BodyIdleTimeout < 0 {
-		bad("BodyIdleTimeout is %v, negative", cfg.BodyIdleTimeout)
+	if cfg.BodyIdleTimeout < 0 && cfg.BodyIdleTimeout != NoTimeout {
+		bad("BodyIdleTimeout is %v, neither positive nor NoTimeout", cfg.BodyIdleTimeout)
 	}
-	if cfg.BaseDelay < 0 && cfg.BaseDelay != Immediately {
-		bad("BaseDelay is %v, neither positive nor Immediately", cfg.BaseDelay)
+	if cfg.BaseDelay > longest || cfg.BaseDelay < 0 && cfg.BaseDelay != Immediately {
+		bad("BaseDelay is %v, neither positive, up to 24h, nor Immediately", cfg.BaseDelay)
 	}
 	if cfg.MaxDelay < 0 || cfg.MaxDelay > longest {
 		bad("MaxDelay is %v, not from 0 to 24h", cfg.MaxDelay)

@@ -18,7 +18,7 @@ func TestZeroConfigWorks(t *testing.T) {
 
 func TestNewReportsEverythingWrongByName(t *testing.T) {
 	_, err := retry.New(retry.Config{
-		MaxAttempts: -1, TryTimeout: -2, BodyIdleTimeout: -1, BaseDelay: -2, MaxDelay: -1,
+		MaxAttempts: -1, TryTimeout: -2, BodyIdleTimeout: -2, BaseDelay: -2, MaxDelay: -1,
 		Jitter: 7, MaxRetryAfter: -1,
 	})
 	require.Error(t, err)

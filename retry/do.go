@@ -2,6 +2,7 @@ package retry
 
 import (
 	"context"
+	"time"
 
 	"github.com/failsoft/failsoft/internal/outcome"
 	"github.com/failsoft/failsoft/internal/rt"
@@ -12,23 +13,36 @@ import (
 // marked Permanent, a refusal by a policy of ours that does not say when to come
 // back, and the end of ctx; Config.JudgeError may say otherwise.
 //
-// fn must honor its context, which ends after Config.TryTimeout and when fn
-// returns: Do runs it on the caller's goroutine and cannot leave it behind. What
-// fn returns is returned, the value of the last attempt too when all failed.
+// Whatever fn does may happen more than once. Mark what is an answer rather than
+// a failure (sql.ErrNoRows, a violated constraint) as Permanent, or name it in
+// JudgeError.
+//
+// fn must honor its context, which ends after Config.TryTimeout: Do runs it on
+// the caller's goroutine and cannot leave it behind. It must also be done with
+// its context when it returns, as the context is mostly canceled then: read
+// *sql.Rows or a *http.Response inside of fn, do not return them. fn is not called
+// if ctx has ended.
+//
+// What fn returns is returned, the value of the last attempt too when all failed.
 // The error is fn's own, with the mark of Permanent if it has one, and inside an
 // *Error if there was more than one attempt or if another was worth making and
 // was not made.
 func Do[T any](
 	ctx context.Context, r *Retrier, key string, fn func(context.Context) (T, error),
 ) (T, error) {
-	c := r.begin(rt.Caller{Ctx: ctx}, key)
+	caller := rt.Caller{Ctx: ctx}
+	if err := caller.Ended(time.Now()); err != nil {
+		var none T
+		return none, err
+	}
+	c := r.begin(caller, key)
 	for {
 		value, err := tryFunc(ctx, &c, fn)
 		res := c.functionResult(err)
 		wait, stop := c.settle(&res)
 		var cause error
 		if stop == goOn {
-			stop, cause = c.pause(wait)
+			stop, cause = c.pause(&res, wait)
 		}
 		if stop == goOn {
 			stop = c.pay()

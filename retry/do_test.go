@@ -85,6 +85,15 @@ func TestDoRepeatsEveryErrorBut(t *testing.T) {
 		assert.Equal(t, 1, calls)
 		assert.Equal(t, errBoom, err)
 	})
+	bubble(t, "the caller's end before the start", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := retry.MustNew(retry.Config{}).Run(ctx, "db", func(context.Context) error {
+			t.Error("called")
+			return nil
+		})
+		assert.ErrorIs(t, err, context.Canceled)
+	})
 	bubble(t, "what JudgeError accepts", func(t *testing.T) {
 		calls := 0
 		judge := func(err error) retry.Outcome {

@@ -1,6 +1,6 @@
 // Package retry sends a call again when another attempt may save it: with a
-// short timeout per attempt, to another host where there is one, and never for
-// more extra load than its budget allows.
+// short timeout per attempt, through a transport that may choose another host
+// for it, and never for more extra load than its budget allows.
 //
 //	client := &http.Client{Transport: retrier.Transport(nil)}
 //
@@ -36,9 +36,10 @@
 // # Guarantees
 //
 // The last response is handed over as it is, body readable, and never turned
-// into an error. The last error is never replaced either: an [*Error] wraps it
-// and holds the record of all attempts. (http.Client.Timeout hides it behind an
-// error of its own; the events have it then.) The caller's request is not
+// into an error, unless the caller has canceled the call. The last error is never
+// replaced either: after more than one attempt an [*Error] wraps it and holds the
+// record of all. (http.Client.Timeout may hide it behind an error of its own; the
+// events have it then.) The caller's request is not
 // changed. A discarded response is drained (64 KiB, 50 ms) and closed before the
 // wait, so that its connection is free; what was read of it is kept, in case no
 // further attempt can be made after all. When the caller cancels, the call returns as
@@ -51,9 +52,10 @@
 //
 // # When not
 //
-// Two layers that both retry multiply; let one of them do it, the one that can
-// reach another host. A Retrier makes slow failures slower: put a breaker inside
-// it, and a deadline on the request. It is of no use against overload, other
+// Two layers that both retry multiply; let one of them do it, the one whose
+// transport can reach another host. A Retrier makes slow failures slower: put a breaker inside
+// it, and a deadline on the request. That deadline has room for several attempts
+// only if TryTimeout is well below it. It is of no use against overload, other
 // than by not adding to it.
 //
 // Inside httputil.ReverseProxy requests have no GetBody, so that those with a

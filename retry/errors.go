@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/failsoft/failsoft/internal/outcome"
@@ -32,13 +33,18 @@ func (r Reason) String() string {
 		"retry-after too long", "deadline too near", "out of budget", "caller ended", "body lost")
 }
 
-// MarshalText makes a Reason readable in JSON, as a value and as a key.
-func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+// MarshalText makes a Reason readable in JSON, as a value and as a key, and in
+// labels: out_of_attempts.
+func (r Reason) MarshalText() ([]byte, error) {
+	return []byte(strings.ReplaceAll(r.String(), " ", "_")), nil
+}
 
-// Error is what a call ends with when it failed after more than one attempt, or
-// when another attempt would have been worth making and was not made. It wraps
-// the last attempt's error; a call that ends with a response, of whatever
-// status, has no error.
+// Error is what a call ends with when it failed after more than one attempt. It
+// wraps the last attempt's error; a call that ends with a response, of whatever
+// status, has no error. After a single attempt the error is the attempt's own,
+// unless there is more to say: that the Reason is RetryAfterTooLong,
+// DeadlineTooNear, OutOfBudget, Refused, BodyLost, or that the caller left during
+// the wait.
 type Error struct {
 	Reason Reason
 	Tries  []Try // in order
@@ -59,6 +65,9 @@ func (e *Error) Error() string {
 	attempts := "attempts"
 	if len(e.Tries) == 1 {
 		attempts = "attempt"
+	}
+	if e.Reason == Final {
+		return fmt.Sprintf("retry: %d %s: %v", len(e.Tries), attempts, e.Err)
 	}
 	return fmt.Sprintf("retry: %d %s, %s: %v", len(e.Tries), attempts, e.Reason, e.Err)
 }

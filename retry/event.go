@@ -11,8 +11,8 @@ type Kind uint8
 
 // The kinds of event.
 const (
-	Attempted Kind = iota + 1 // an attempt came back: Attempt, Host, Status or Err, Elapsed
-	Waiting                   // for another, if nothing comes between: Attempt is the one that ended, Wait the time
+	Attempted Kind = iota + 1 // an attempt came back, good ones too: Attempt, Host, Status or Err, Elapsed
+	Waiting                   // for another, if nothing comes between: Wait, and what the last one came to
 	Stopped                   // another would have been worth making and was not: Reason
 )
 
@@ -25,7 +25,8 @@ func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 // Event is something that happened to a call. Config.Observe gets each on the
 // goroutine that makes the call, in order for that call and unordered between
 // calls. It is called without any lock held and may call back into the Retrier;
-// a panic in it is contained. An attempt that panics has no event.
+// a panic in it is contained. An attempt that panics has no event. The context is
+// the caller's; the number of the attempt is in the Event.
 type Event struct {
 	Kind    Kind
 	Key     string        // what the call draws its budget from

@@ -28,7 +28,7 @@ func TestEventsTellTheWholeCall(t *testing.T) {
 		common := retry.Event{Key: "shop.test", Host: "shop.test"}
 		first, wait, second := common, common, common
 		first.Kind, first.Attempt, first.Status = retry.Attempted, 1, 503
-		wait.Kind, wait.Attempt, wait.Host = retry.Waiting, 1, ""
+		wait.Kind, wait.Attempt, wait.Status = retry.Waiting, 1, 503
 		second.Kind, second.Attempt, second.Status = retry.Attempted, 2, 200
 		assert.Equal(t, []retry.Event{first, wait, second}, got)
 	})

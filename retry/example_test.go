@@ -2,14 +2,18 @@ package retry_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync/atomic"
 	"time"
 
+	"github.com/failsoft/failsoft/budget"
 	"github.com/failsoft/failsoft/retry"
 )
 
@@ -138,31 +142,96 @@ func ExampleRequestAttempt() {
 	// 503
 }
 
+// A log line for each retry, with what it is for. Without the filter there is one
+// for every attempt that went well, too.
+func ExampleConfig_observe() {
+	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == "wait" { // which differ from run to run
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	retrier := retry.MustNew(retry.Config{
+		BaseDelay: time.Millisecond,
+		Observe: func(ctx context.Context, e retry.Event) {
+			if e.Kind != retry.Attempted {
+				log.WarnContext(ctx, "retry", "event", e)
+			}
+		},
+	})
+	calls := 0
+	_ = retrier.Run(context.Background(), "mail", func(context.Context) error {
+		if calls++; calls == 1 {
+			return errors.New("mailbox busy")
+		}
+		return nil
+	})
+	// Output: level=WARN msg=retry event.kind=waiting event.key=mail event.attempt=1 event.error="mailbox busy"
+}
+
+// Answers that look like errors are not repeated.
+func ExampleConfig_judgeError() {
+	retrier := retry.MustNew(retry.Config{
+		JudgeError: func(err error) retry.Outcome {
+			if errors.Is(err, sql.ErrNoRows) {
+				return retry.Accept
+			}
+			return retry.ByRule
+		},
+	})
+	calls := 0
+	err := retrier.Run(context.Background(), "db", func(context.Context) error {
+		calls++
+		return sql.ErrNoRows
+	})
+	fmt.Println(calls, err)
+	// Output: 1 sql: no rows in result set
+}
+
+// Two clients of the same hosts, which together may add a twentieth.
+func ExampleConfig_budget() {
+	shared := budget.MustNew(budget.Config{Ratio: 0.05})
+	search := retry.MustNew(retry.Config{Budget: shared})
+	orders := retry.MustNew(retry.Config{Budget: shared, MaxAttempts: 2})
+	_, _ = search, orders
+	fmt.Println(len(shared.Snapshot().Keys), "keys yet")
+	// Output: 0 keys yet
+}
+
 // A Config from a file: durations in the file are text, so that it says what
 // they mean.
 func ExampleConfig_json() {
-	file := []byte(`{"maxAttempts": 2, "tryTimeout": "250ms"}`)
+	file := []byte(`{"maxAttempts": 2, "tryTimeout": "250ms", "jitter": "decorrelated"}`)
 
 	var settings struct {
 		MaxAttempts int
-		TryTimeout  string
+		TryTimeout  string // or "off"
+		Jitter      retry.Jitter
 	}
 	if err := json.Unmarshal(file, &settings); err != nil {
 		fmt.Println(err)
 		return
 	}
-	timeout, err := time.ParseDuration(settings.TryTimeout)
-	if err != nil {
-		fmt.Println(err)
-		return
+	cfg := retry.Config{MaxAttempts: settings.MaxAttempts, Jitter: settings.Jitter}
+	if settings.TryTimeout == "off" {
+		cfg.TryTimeout = retry.NoTimeout
+	} else {
+		timeout, err := time.ParseDuration(settings.TryTimeout)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		cfg.TryTimeout = timeout
 	}
-	_, err = retry.New(retry.Config{MaxAttempts: settings.MaxAttempts, TryTimeout: timeout})
-	fmt.Println(timeout, err)
+	_, err := retry.New(cfg)
+	fmt.Println(cfg.TryTimeout, cfg.Jitter, err)
 
 	_, err = retry.New(retry.Config{MaxAttempts: -1, MaxDelay: time.Millisecond})
 	fmt.Println(err)
 	// Output:
-	// 250ms <nil>
+	// 250ms decorrelated <nil>
 	// retry: Config.MaxAttempts is -1, not from 1 to 1000
 	// retry: Config.MaxDelay of 1ms is below BaseDelay of 50ms
 }

@@ -36,19 +36,20 @@ func MustNew(cfg Config) *Retrier {
 	return r
 }
 
-// counts is what has happened. Calls that succeed at once are not counted: the
-// common path writes no shared memory but its budget's.
+// counts is what has happened.
 type counts struct {
 	retries, recovered atomic.Uint64
 	stopped            [BodyLost + 1]atomic.Uint64
 }
 
-// Snapshot is the state of a Retrier at one moment, as plain data.
+// Snapshot is the state of a Retrier at one moment, as plain data. Calls that
+// succeed at once are not counted: the common path writes no memory that is
+// shared but its budget's.
 type Snapshot struct {
 	Retries   uint64            // attempts sent after the first
 	Recovered uint64            // calls that were accepted after more than one attempt
 	Stopped   map[Reason]uint64 // calls that another attempt might have saved, by why it was not made
-	Budget    budget.Snapshot
+	Budget    budget.Snapshot   // of all who share it
 }
 
 // Snapshot returns the counts so far and the state of the budget.

@@ -44,7 +44,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, c.finish(&res, stop, nil)
 		}
 		rt.Keep(c.Ctx, resp, c.abort())
-		stop, cause := c.pause(wait)
+		stop, cause := c.pause(&res, wait)
 		if stop == goOn {
 			send, stop, cause = t.again(&c, req)
 		}
@@ -72,7 +72,7 @@ func (t *transport) key(req *http.Request) string {
 // watch, and the request goes down as it came.
 func (t *transport) send(c *call, req *http.Request) (*http.Response, error) {
 	limit := ownLimit(c.Ctx, c.begun, c.limits.tryTimeout)
-	idle := t.retrier.cfg.BodyIdleTimeout
+	idle := max(t.retrier.cfg.BodyIdleTimeout, 0) // NoTimeout is none
 	if limit == 0 && idle == 0 {
 		c.try = nil
 		return rt.RoundTrip(t.next, req)

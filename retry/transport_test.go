@@ -627,7 +627,7 @@ func TestSnapshotCountsWhatWasSent(t *testing.T) {
 		_ = r.Run(t.Context(), "db", func(context.Context) error { return errBoom })
 		text, err := json.Marshal(r.Snapshot())
 		require.NoError(t, err)
-		assert.Contains(t, string(text), `"Stopped":{"out of attempts":1}`)
+		assert.Contains(t, string(text), `"Stopped":{"out_of_attempts":1}`)
 	})
 }
 

@@ -1,0 +1,89 @@
+package breaker
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/failsoft/failsoft/internal/outcome"
+	"github.com/failsoft/failsoft/internal/rw"
+)
+
+// Handler returns a handler that answers 503 with Retry-After where the circuit
+// is open, and otherwise calls next and counts what it does: 5xx but 501 and
+// panics are failures, what the client has left is ignored.
+func (b *Breaker) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		key := ""
+		if b.cfg.Key != nil {
+			key = b.cfg.Key(req)
+		}
+		call, err := b.Allow(req.Context(), key)
+		if err != nil {
+			b.refuse(w, req, err)
+			return
+		}
+		serve(call, next, w, req)
+	})
+}
+
+// serve calls next and counts what it does. A panic goes on as it came.
+func serve(call Call, next http.Handler, w http.ResponseWriter, req *http.Request) {
+	var header http.Header
+	wrapped, seen := rw.Wrap(w, rw.Hooks{Header: func(_ int, h http.Header) {
+		header = h
+		call.Headers()
+	}})
+	returned := false
+	defer func() {
+		if !returned {
+			call.end(result{outcome: call.ignoredOr(Failure), err: errHandlerPanicked})
+		}
+	}()
+	next.ServeHTTP(wrapped, req)
+	returned = true
+
+	status := seen.Status()
+	if status == 0 {
+		status = http.StatusOK // net/http writes it when the handler returns
+	}
+	res := result{outcome: call.ignoredOr(call.b.judgeStatus(status, header))}
+	if res.outcome == Failure || res.outcome == Overload {
+		res.err = &StatusError{Status: status}
+		res.hint, _ = outcome.RetryAfter(header, time.Now())
+	}
+	call.end(res)
+}
+
+var errHandlerPanicked = errors.New("handler panicked")
+
+// ignoredOr is o, unless the client has left, after which nothing proves
+// anything.
+func (call Call) ignoredOr(o Outcome) Outcome {
+	if errors.Is(call.ctx.Err(), context.Canceled) {
+		return Ignored
+	}
+	return o
+}
+
+// judgeStatus says what a handler's answer counts as.
+func (b *Breaker) judgeStatus(status int, header http.Header) Outcome {
+	if b.cfg.Judge != nil {
+		resp := &http.Response{StatusCode: status, Header: header, Body: http.NoBody}
+		if judged := b.cfg.Judge(resp, nil); judged != ByRule {
+			return judged
+		}
+	}
+	return ofStatus(status)
+}
+
+func (b *Breaker) refuse(w http.ResponseWriter, req *http.Request, err error) {
+	wait, _ := outcome.Hint(err)
+	if b.cfg.Refused != nil {
+		rw.RefusalHeader(w.Header(), req, wait)
+		b.cfg.Refused(w, req, err)
+		return
+	}
+	rw.Refuse(w, req, http.StatusServiceUnavailable, wait, "temporarily unavailable")
+}
