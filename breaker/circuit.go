@@ -20,6 +20,9 @@ const (
 // String returns the state's name.
 func (s State) String() string { return name(s, "closed", "open", "half-open", "ramping") }
 
+// MarshalText makes a State readable in JSON.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // circuit is the state of one key: when to let a call pass, and what its result
 // changes. It starts no timer and reads no clock (only gobreaker inside core
 // does); now is the time in nanoseconds since the Breaker was made, u a random

@@ -35,6 +35,9 @@ func (c Cause) String() string {
 		"stalled calls", "failed probes", "by hand")
 }
 
+// MarshalText makes a Cause readable in JSON.
+func (c Cause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
 // OpenError is a refusal: the call was not made.
 type OpenError struct {
 	Key      string

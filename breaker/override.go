@@ -16,6 +16,9 @@ const (
 // String returns the mode's name.
 func (m Mode) String() string { return name(m, "auto", "isolated", "force-closed", "shadow") }
 
+// MarshalText makes a Mode readable in JSON.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
 // Override is a Mode with its reason and its end. It stands beside the state:
 // when it ends, the circuit goes on in the state that it has.
 type Override struct {

@@ -1,0 +1,92 @@
+package rttest_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/failsoft/failsoft/breaker"
+	"github.com/failsoft/failsoft/budget"
+	"github.com/failsoft/failsoft/internal/rttest"
+	"github.com/failsoft/failsoft/retry"
+)
+
+func rich() *budget.Budget { return budget.MustNew(budget.Config{Ratio: 1, Floor: 10_000}) }
+
+// The policies do not know each other. Here they meet.
+func TestNestKeepsTheContract(t *testing.T) {
+	t.Run("retry over breaker", func(t *testing.T) {
+		rttest.Client(t, func(next http.RoundTripper) http.RoundTripper {
+			retrier := retry.MustNew(retry.Config{TryTimeout: 24 * time.Hour, Budget: rich()})
+			breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{
+				FailureRate: breaker.Off, OverloadRate: breaker.Off, Consecutive: breaker.Off,
+				StalledAfter: breaker.Off,
+			}})
+			return retrier.Transport(breakers.Transport(next))
+		})
+	})
+}
+
+// open is an open circuit below a retrier, with or without a time to come back.
+func open(retryAfter string) (transport http.RoundTripper, sent *int, mend func()) {
+	sent = new(int)
+	broken := true
+	base := base(func(req *http.Request) (*http.Response, error) {
+		*sent++
+		resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: req}
+		if broken {
+			resp.StatusCode = http.StatusServiceUnavailable
+			resp.Header.Set("Retry-After", retryAfter)
+		}
+		return resp, nil
+	})
+	breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{Consecutive: 1, Probes: 1}})
+	retrier := retry.MustNew(retry.Config{Budget: rich()})
+	return retrier.Transport(breakers.Transport(base)), sent, func() { broken = false }
+}
+
+type base func(*http.Request) (*http.Response, error)
+
+func (b base) RoundTrip(req *http.Request) (*http.Response, error) { return b(req) }
+
+func TestRetryWaitsForAnOpenCircuitOrStopsAtIt(t *testing.T) {
+	get := func(t *testing.T, transport http.RoundTripper) (*http.Response, error) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://shop.test", nil)
+		require.NoError(t, err)
+		return transport.RoundTrip(req)
+	}
+	t.Run("waits where the open time fits", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			transport, sent, mend := open("2")
+			mendLater := time.AfterFunc(time.Second, mend)
+			defer mendLater.Stop()
+			start := time.Now()
+			resp, err := get(t, transport)
+			require.NoError(t, err)
+			assert.Equal(t, 200, resp.StatusCode)
+			assert.Equal(t, 2, *sent, "the refusals in between are not sent")
+			assert.GreaterOrEqual(t, time.Since(start), 2*time.Second)
+		})
+	})
+	t.Run("stops where it does not", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			transport, sent, _ := open("30")
+			_, err := get(t, transport) // 503, handed over
+			require.NoError(t, err)
+			start := time.Now()
+			_, err = get(t, transport)
+			require.ErrorIs(t, err, breaker.ErrOpen)
+			assert.Zero(t, time.Since(start))
+			assert.Equal(t, 1, *sent)
+			failed, ok := errors.AsType[*retry.Error](err)
+			require.True(t, ok)
+			assert.Equal(t, retry.RetryAfterTooLong, failed.Reason)
+		})
+	})
+}
