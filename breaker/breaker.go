@@ -21,8 +21,7 @@ type Breaker struct {
 	rules    atomic.Pointer[Rules]
 	start    time.Time
 	circuits *keyed.Map[circuit]
-	known    atomic.Int64 // circuits
-	open     atomic.Int64 // of these, not closed
+	guard    guard
 }
 
 // New returns a Breaker. Its error joins everything that is wrong with cfg.
@@ -61,24 +60,27 @@ func (b *Breaker) Reconfigure(rules Rules) error {
 
 // newCircuit returns a closed circuit.
 func (b *Breaker) newCircuit(key string) *circuit {
-	b.known.Add(1)
-	step := int64(b.cfg.Window / steps)
-	c := &circuit{key: key, slow: tally{step: step}, overload: tally{step: step}, lastSuccess: b.now()}
+	b.guard.known.Add(1)
+	now := b.now()
+	c := &circuit{key: key, since: now, lastAnswer: now, tally: tally{step: int64(b.step())}}
 	c.core = b.newCore(c)
 	return c
 }
 
 // newCore returns an empty window for c that trips by the failure rate.
 func (b *Breaker) newCore(c *circuit) *core {
-	return newCore(b.cfg.Window, func(successes, failures int) bool {
+	return newCore(b.step(), func(successes, failures int) bool {
 		r := b.rules.Load()
 		return r.FailureRate != Off &&
 			rate(failures, successes+failures, r.FailureRate, c.least(r.FailureMin))
 	})
 }
 
-// retire lets a circuit go if it is at rest: closed, with nothing under way and
-// nothing in its window, it is as good as a new one.
+// step is that of all windows.
+func (b *Breaker) step() time.Duration { return b.cfg.Window / steps }
+
+// retire lets a circuit go if it is at rest: with nothing under way and nothing
+// in its window, it is as good as a new one.
 func (b *Breaker) retire(c *circuit, now int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,39 +88,42 @@ func (b *Breaker) retire(c *circuit, now int64) bool {
 		return false
 	}
 	c.retired = true
-	b.known.Add(-1)
+	b.guard.known.Add(-1)
+	b.track(c.state, Closed)
 	return true
 }
 
 // now is the monotonic time since the Breaker was made.
 func (b *Breaker) now() int64 { return int64(time.Since(b.start)) }
 
-// lock returns the circuit of key, locked and caught up with now. A circuit may
-// be retired between being found and being locked; then there is another.
-func (b *Breaker) lock(key string, now int64) *circuit {
+// lock returns the circuit of key, locked and caught up with now, and the rules
+// by which it was. A circuit may be retired between being found and being
+// locked; then there is another.
+func (b *Breaker) lock(key string, now int64) (*circuit, *Rules) {
 	for {
 		c := b.circuits.Get(key, now)
 		c.mu.Lock()
 		if !c.retired {
-			b.advance(c, now)
-			return c
+			return c, b.advance(c, now)
 		}
 		c.mu.Unlock()
 	}
 }
 
-// advance catches up with now and counts the circuits that are not closed.
-func (b *Breaker) advance(c *circuit, now int64) {
-	was := c.state
-	c.advance(now, b.rules.Load(), rand.Float64())
+// advance catches up with now, counts the circuits that are not closed, and
+// returns the rules that it went by.
+func (b *Breaker) advance(c *circuit, now int64) *Rules {
+	was, rules := c.state, b.rules.Load()
+	c.advance(now, rules, rand.Float64)
 	b.track(was, c.state)
+	return rules
 }
 
 func (b *Breaker) track(was, is State) {
 	if was == Closed && is != Closed {
-		b.open.Add(1)
+		b.guard.open.Add(1)
 	} else if was != Closed && is == Closed {
-		b.open.Add(-1)
+		b.guard.open.Add(-1)
 	}
 }
 
@@ -131,20 +136,16 @@ func (b *Breaker) unlock(ctx context.Context, c *circuit) {
 	}
 }
 
-// tooManyOpen reports whether so many circuits are open that none may refuse.
-func (b *Breaker) tooManyOpen() bool {
-	const few = 5
-	known := b.known.Load()
-	return b.cfg.MaxOpenFraction != Off && known >= few &&
-		float64(b.open.Load()) > b.cfg.MaxOpenFraction*float64(known)
-}
-
 // State returns what a call under key would meet now: a circuit whose open time
 // is over is half-open. An unknown key is Closed.
 func (b *Breaker) State(key string) State {
 	c, ok := b.circuits.Lookup(key)
 	if !ok {
-		return Closed
+		shared, _ := b.circuits.Overflow()
+		if shared == nil || b.circuits.Len() < b.cfg.MaxKeys {
+			return Closed
+		}
+		c = shared
 	}
 	c.mu.Lock()
 	b.advance(c, b.now())

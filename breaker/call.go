@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/failsoft/failsoft/internal/keyed"
 	"github.com/failsoft/failsoft/internal/outcome"
 )
 
@@ -23,37 +24,60 @@ type Call struct {
 // by Done or DoneAs, or an *OpenError. ctx is the call's own: its end is the
 // caller's, and not held against the circuit.
 func (b *Breaker) Allow(ctx context.Context, key string) (Call, error) {
-	now, rules := b.now(), b.rules.Load()
-	c := b.lock(key, now)
-	v := c.ask(now, rules, b.cfg.Probe != nil)
-	if v == refuseAndProbe {
+	now := b.now()
+	c, rules := b.lock(key, now)
+	v := c.ask(now, rules, b.cfg.Probe != nil && c.key != keyed.OverflowKey)
+	switch {
+	case v == refuseAndProbe:
 		b.probe(c, now, rules)
+		return b.turnAway(ctx, c, key, now, rules)
+	case v == refuse:
+		return b.turnAway(ctx, c, key, now, rules)
+	case b.tooLate(ctx, now):
+		v = passUncounted // it will fail, which says nothing about whom it calls
 	}
-	if v == refuse || v == refuseAndProbe {
-		return b.turnAway(ctx, c, now, rules)
-	}
-	call := Call{b: b, c: c, f: c.start(now, rules, v), begun: now, ctx: ctx}
-	call.gen = call.f.gen
+	call := b.begin(ctx, c, v, now, rules)
 	b.unlock(ctx, c)
 	return call, nil
 }
 
+// tooLate reports whether the caller has left before the call begins.
+func (b *Breaker) tooLate(ctx context.Context, now int64) bool {
+	if ctx.Done() == nil {
+		return false
+	}
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && int64(deadline.Sub(b.start)) <= now
+}
+
+// begin lets a call pass. Its circuit is locked.
+func (b *Breaker) begin(ctx context.Context, c *circuit, v verdict, now int64, rules *Rules) Call {
+	f := c.start(now, rules, v)
+	return Call{b: b, c: c, f: f, gen: f.gen, begun: now, ctx: ctx}
+}
+
 // turnAway refuses a call, unless the circuit is in shadow mode or too many are
-// open for any to refuse.
-func (b *Breaker) turnAway(ctx context.Context, c *circuit, now int64, rules *Rules) (Call, error) {
-	refusal := c.refusal(now)
+// open for any to refuse. It unlocks the circuit.
+func (b *Breaker) turnAway(
+	ctx context.Context, c *circuit, key string, now int64, rules *Rules,
+) (Call, error) {
+	refusal := c.refusal(now, rules)
+	refusal.Key = key // which may be one of those that share a circuit
+	mode, state := c.override.Mode, c.state
 	e := Event{
-		Kind: Rejected, Key: c.key, State: c.state, Cause: c.cause,
-		Override: c.override.Mode, Reason: c.override.reason, Err: refusal,
+		Kind: Rejected, Key: key, State: state, Cause: c.cause,
+		Override: mode, Reason: c.override.reason, Err: refusal,
 	}
-	passes := c.override.Mode == Shadow
-	if c.override.Mode == Auto && b.tooManyOpen() {
-		passes, e.Kind = true, Unguarded
+	b.unlock(ctx, c)
+	// A ramp goes on whatever the others do: they come back in the same way.
+	if mode == Auto && state != Ramping && b.tooManyOpen(now) {
+		e.Kind = Unguarded
 	}
+	c.mu.Lock()
 	var call Call
+	passes := mode == Shadow || e.Kind == Unguarded
 	if passes {
-		call = Call{b: b, c: c, f: c.start(now, rules, passUncounted), begun: now, ctx: ctx}
-		call.gen = call.f.gen
+		call = b.begin(ctx, c, passUncounted, now, rules)
 	} else {
 		c.counts.Rejected++
 	}
@@ -73,15 +97,20 @@ func (call Call) Headers() {
 	}
 	now := call.b.now()
 	call.c.mu.Lock()
-	defer call.c.mu.Unlock()
 	if call.f.gen == call.gen {
-		call.c.headers(call.f, now)
+		rules := call.b.advance(call.c, now)
+		call.c.headers(call.f, now, rules)
 	}
+	call.b.unlock(call.ctx, call.c)
 }
 
 // Done ends the call with its error, as Config.JudgeError judges it.
 func (call Call) Done(err error) {
 	if call.f == nil {
+		return
+	}
+	if err == nil {
+		call.end(result{outcome: Success})
 		return
 	}
 	hint, _ := outcome.Hint(err)
@@ -102,17 +131,18 @@ func (call Call) DoneAs(o Outcome) {
 // end ends the call, once. A success that took too long is slow.
 func (call Call) end(res result) {
 	b, c := call.b, call.c
-	now, rules := b.now(), b.rules.Load()
+	now := b.now()
 	c.mu.Lock()
 	if call.f.gen != call.gen {
 		c.mu.Unlock()
 		return
 	}
+	rules := b.advance(c, now)
 	if res.outcome == Success && call.slow(now, rules) {
 		res.outcome = Slow
 	}
 	was := c.state
-	c.end(call.f, res, now, rules, rand.Float64())
+	c.end(call.f, res, now, rules, rand.Float64)
 	b.track(was, c.state)
 	b.unlock(call.ctx, c)
 }
@@ -129,6 +159,9 @@ func (call Call) slow(now int64, r *Rules) bool {
 	}
 	return took > int64(r.SlowAfter)
 }
+
+// panicked ends the call as a failure, if nothing has ended it before.
+func (call Call) panicked() { call.end(result{outcome: Failure, err: errPanicked}) }
 
 // impatient reports whether the caller gave the call less time than would have
 // been slow.

@@ -25,8 +25,8 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // circuit is the state of one key: when to let a call pass, and what its result
 // changes. It starts no timer and reads no clock (only gobreaker inside core
-// does); now is the time in nanoseconds since the Breaker was made, u a random
-// number in [0,1). What depends on time alone is caught up with by advance,
+// does); now is the time in nanoseconds since the Breaker was made, draw gives a
+// random number in [0,1). What depends on time alone is caught up with by advance,
 // which every method that looks at the state calls first.
 //
 // The lock is held by the callers of all methods here.
@@ -34,24 +34,23 @@ type circuit struct {
 	mu  sync.Mutex
 	key string
 
-	core     *core
-	slow     tally
-	overload tally
-	flights  flights
+	core    *core
+	tally   tally
+	flights flights
 
-	state       State
-	epoch       uint64 // of the state; results of an earlier one do not count
-	since       int64  // when the state began
-	cause       Cause  // of the latest opening
-	lastErr     error  // of the latest failure
-	failures    int    // consecutive
-	lastSuccess int64
-	opens       int   // in a row, without health in between: the backoff's exponent
-	openUntil   int64 // in the open state
-	hintUntil   int64 // what Retry-After of failed calls asks for
+	state      State
+	epoch      uint64 // of the state; results of an earlier one do not count
+	since      int64  // when the state began
+	cause      Cause  // of the latest opening
+	lastErr    error  // of the latest failure
+	failures   int    // consecutive
+	lastAnswer int64  // when it was last seen to be alive
+	opens      int    // in a row, without health in between: the backoff's exponent
+	openUntil  int64  // in the open state
+	hintUntil  int64  // what Retry-After of failed calls asks for
 
 	probes   probes
-	probing  bool    // Config.Probe is running
+	probing  uint64  // the epoch in which Config.Probe was started, while it runs
 	credit   float64 // in the ramp: a call passes for each whole one
 	override override
 	pending  []Event // not told yet
@@ -73,26 +72,29 @@ const (
 )
 
 // advance catches up with what time alone has changed.
-func (c *circuit) advance(now int64, r *Rules, u float64) {
+func (c *circuit) advance(now int64, r *Rules, draw func() float64) {
 	c.expireOverride(now)
 	switch c.state {
 	case Closed:
-		c.checkStalled(now, r, u)
+		c.checkStalled(now, r, draw)
 	case Open:
 		if now >= c.openUntil {
-			c.to(HalfOpen, now, c.cause)
+			c.to(HalfOpen, c.openUntil, c.cause)
 			c.probes = probes{}
 		}
 	case HalfOpen:
-		if c.probes.expire(now) {
-			c.judgeProbes(now, r, u)
+		switch changed := c.probes.expire(now); {
+		case changed && c.probing == c.epoch: // Config.Probe hangs, and nobody else asks
+			c.open(CauseProbes, now, r, draw)
+		case changed:
+			c.judgeProbes(now, r, draw)
 		}
 	case Ramping:
-		if now >= c.since+int64(r.Ramp) {
-			c.to(Closed, now, c.cause)
+		if ended := c.since + int64(r.Ramp); now >= ended {
+			c.to(Closed, ended, c.cause)
 			return
 		}
-		c.checkStalled(now, r, u)
+		c.checkStalled(now, r, draw)
 	}
 }
 
@@ -127,10 +129,10 @@ func (c *circuit) ask(now int64, r *Rules, active bool) verdict {
 
 func (c *circuit) askProbe(r *Rules, active bool) verdict {
 	switch {
-	case active && !c.probing:
+	case active && c.probing == 0:
 		return refuseAndProbe
-	case active || c.probes.underWay() >= r.Probes:
-		return refuse
+	case active && c.probing == c.epoch, c.probes.full(r.Probes):
+		return refuse // a Probe that is stuck since an earlier epoch is given up
 	default:
 		return passAsProbe
 	}
@@ -160,13 +162,14 @@ const never = math.MaxUint64
 
 // headers notes that the headers of f are there: it has not stalled, and if it
 // is a probe, another may take its place.
-func (c *circuit) headers(f *flight, now int64) {
+func (c *circuit) headers(f *flight, now int64, r *Rules) {
 	if !f.waiting {
 		return
 	}
 	f.headers = max(now-f.start, 1)
+	c.lastAnswer = now
 	c.flights.arrive(f)
-	c.probes.arrive(f)
+	c.probes.arrive(f, now+int64(r.ProbeTimeout))
 }
 
 // result is what became of a call, as far as its circuit is concerned.
@@ -179,9 +182,11 @@ type result struct {
 // end takes the result of f. It counts if the circuit is still in the state
 // that let the call pass: an answer from before the outage says nothing about
 // whether it is over.
-func (c *circuit) end(f *flight, res result, now int64, r *Rules, u float64) {
+func (c *circuit) end(f *flight, res result, now int64, r *Rules, draw func() float64) {
 	counts, probe := f.epoch == c.epoch && !f.late, f.probe
-	c.probes.arrive(f)
+	if probe {
+		c.probes.end(f)
+	}
 	c.flights.end(f)
 	c.counts.add(res.outcome)
 	if !counts || res.outcome == Ignored || c.override.freezes() {
@@ -190,25 +195,49 @@ func (c *circuit) end(f *flight, res result, now int64, r *Rules, u float64) {
 	if res.hint > 0 && res.outcome != Success {
 		c.hintUntil = max(c.hintUntil, now+int64(min(res.hint, r.MaxRetryAfter)))
 	}
-	if res.outcome == Failure {
+	if res.outcome == Failure && res.err != nil {
 		c.lastErr = res.err
 	}
 	if probe {
 		c.probes.add(res.outcome == Success)
-		c.judgeProbes(now, r, u)
+		c.judgeProbes(now, r, draw)
 		return
 	}
-	c.record(res.outcome, now, r, u)
+	c.record(res.outcome, now, r, draw)
 }
 
 // atRest reports whether the circuit is as good as a new one.
 func (c *circuit) atRest(now int64, r *Rules) bool {
-	return c.state == Closed && c.override.Mode == Auto && c.flights.count == 0 && len(c.pending) == 0 &&
-		now-c.since >= int64(c.opens)*int64(r.HealAfter) && c.total() == 0
+	if c.override.holds(now) || c.flights.count > 0 || len(c.pending) > 0 {
+		return false
+	}
+	if c.state == Ramping {
+		return now >= c.since+int64(r.Ramp)+int64(r.HealAfter)
+	}
+	if c.state != Closed {
+		return !c.troubled(now, r)
+	}
+	in := c.tally.at(now)
+	return in.all() == 0 && (c.opens == 0 || now-c.since >= int64(c.opens)*int64(r.HealAfter))
+}
+
+// troubled reports whether the circuit does not work again yet, and not just
+// because nobody calls any more what it belongs to: hosts that are gone for good
+// leave their circuits as they were.
+func (c *circuit) troubled(now int64, r *Rules) bool {
+	quiet := c.since // when it was last up to the calls to change its state
+	switch c.state {
+	case Closed, Ramping:
+		return false
+	case Open:
+		quiet = c.openUntil
+	case HalfOpen:
+	}
+	return now < quiet+int64(r.HealAfter)
 }
 
 // refusal says why a call does not pass.
-func (c *circuit) refusal(now int64) *OpenError {
+func (c *circuit) refusal(now int64, r *Rules) *OpenError {
 	e := &OpenError{Key: c.key, State: c.state, Override: c.current(now), Cause: c.cause, Err: c.lastErr}
 	switch {
 	case e.Override.Mode == Isolated:
@@ -217,6 +246,8 @@ func (c *circuit) refusal(now int64) *OpenError {
 		e.After = time.Duration(c.openUntil - now)
 	case c.state == HalfOpen:
 		e.After = time.Duration(c.probes.nextDeadline(now) - now)
+	case c.state == Ramping:
+		e.After = time.Duration(c.since-now)/10 + r.Ramp/10 + time.Millisecond // a tenth of what is left
 	}
 	return e
 }

@@ -60,7 +60,8 @@ type Config struct {
 	// MaxOpenFraction is the part of all circuits, in (0,1], that may be open. If
 	// more are, all let calls pass until fewer are: what fails so widely is
 	// likely on this side, and refusing everything helps nobody. It counts from
-	// five circuits on. Zero means 0.5; or Off.
+	// five circuits on. Zero means 0.5; or Off, for circuits of a few services that
+	// may well be down together.
 	MaxOpenFraction float64
 
 	// Refused writes the answer to a request that Handler does not let through.

@@ -12,9 +12,15 @@ func Do[T any](
 	if err != nil {
 		return value, err
 	}
-	defer call.DoneAs(Failure) // of a panic and of runtime.Goexit; otherwise it is done by then
+	returned := false
+	defer func() { // fn, or a Judge, panicked or ended the goroutine
+		if !returned {
+			call.panicked()
+		}
+	}()
 	value, err = fn(ctx)
 	call.Done(err)
+	returned = true
 	return value, err
 }
 

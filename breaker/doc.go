@@ -30,7 +30,7 @@
 //
 // Over HTTP a call counts when its response body has ended: errors of the
 // transport, 5xx but 501, and bodies that break off are failures; 429 is
-// overload; the rest are successes, or slow ones. What the caller cancels is
+// overload, where it comes from a server; the rest are successes, or slow ones. What the caller cancels is
 // ignored, hedges that lost included. A call that ran into its own deadline is a
 // failure, unless it had less time than [Rules.SlowAfter]. A result counts in the
 // window in which it finished, so that calls that fail slowly are seen, and only

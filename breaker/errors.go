@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -13,6 +14,13 @@ var ErrOpen = errors.New("breaker: circuit open")
 
 // ErrUnknownKey is returned by commands for circuits that do not exist.
 var ErrUnknownKey = errors.New("breaker: no such circuit")
+
+// ErrTooManyKeys is returned by commands for a key that has no circuit of its own
+// and can get none, because Config.MaxKeys others are in use.
+var ErrTooManyKeys = errors.New("breaker: too many circuits to make another")
+
+// errPanicked stands for calls that ended by a panic or by runtime.Goexit.
+var errPanicked = errors.New("the call panicked")
 
 // Cause is why a circuit opened.
 type Cause uint8
@@ -50,7 +58,7 @@ type OpenError struct {
 
 func (e *OpenError) Error() string {
 	if e.Override.Mode == Isolated {
-		return fmt.Sprintf("breaker: %q is isolated: %s", e.Key, e.Override.Reason)
+		return strings.TrimSuffix(fmt.Sprintf("breaker: %q is isolated: %s", e.Key, e.Override.Reason), ": ")
 	}
 	text := fmt.Sprintf("breaker: %q is %v (%v)", e.Key, e.State, e.Cause)
 	if e.After > 0 {

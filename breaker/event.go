@@ -67,23 +67,48 @@ func (c *circuit) queue(e Event) {
 
 // deliver tells what is pending, in order. The goroutine that finds nobody
 // telling tells it all, including what others queue meanwhile: in order, and
-// without a lock around the observer.
+// without a lock around the observer, which may even end the goroutine.
 func (b *Breaker) deliver(ctx context.Context, c *circuit) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.telling {
+	if !c.startTelling() {
 		return
 	}
-	c.telling = true
-	for len(c.pending) > 0 {
-		events := c.pending
-		c.pending = nil
-		c.mu.Unlock()
+	defer c.stopTelling()
+	for {
+		events := c.takePending()
+		if len(events) == 0 {
+			return
+		}
 		for _, e := range events {
 			b.tell(ctx, e)
 		}
-		c.mu.Lock()
 	}
+}
+
+func (c *circuit) startTelling() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.telling {
+		return false
+	}
+	c.telling = true
+	return true
+}
+
+// takePending returns what is to be told. When that is nothing, the telling is
+// over under the same lock, so that no event falls between two tellers.
+func (c *circuit) takePending() []Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	events := c.pending
+	c.pending = nil
+	c.telling = len(events) > 0
+	return events
+}
+
+// stopTelling lets others tell, where an observer has ended the goroutine.
+func (c *circuit) stopTelling() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.telling = false
 }
 

@@ -34,7 +34,10 @@ func (fs *flights) start(now int64, epoch uint64, probe bool) *flight {
 	} else {
 		fs.free = f.next
 	}
-	*f = flight{gen: f.gen + 1, epoch: epoch, start: now, probe: probe, prev: fs.newest, waiting: true}
+	f.gen++
+	f.epoch, f.start, f.headers = epoch, now, 0
+	f.probe, f.late, f.waiting = probe, false, true
+	f.prev, f.next = fs.newest, nil
 	if fs.newest == nil {
 		fs.oldest = f
 	} else {
@@ -72,6 +75,17 @@ func (fs *flights) end(f *flight) {
 	f.gen++
 	f.next, fs.free = fs.free, f
 	fs.count--
+}
+
+// forget ends the wait of all calls under way: their circuit has changed its
+// state, and they say nothing about the new one.
+func (fs *flights) forget() {
+	for f := fs.oldest; f != nil; {
+		next := f.next
+		f.waiting, f.prev, f.next = false, nil, nil
+		f = next
+	}
+	fs.oldest, fs.newest, fs.waiting = nil, nil, 0
 }
 
 // stalled counts the calls that have waited since before, but not past most.

@@ -12,7 +12,8 @@ import (
 
 // Handler returns a handler that answers 503 with Retry-After where the circuit
 // is open, and otherwise calls next and counts what it does: 5xx but 501 and
-// panics are failures, what the client has left is ignored.
+// panics are failures, what the client has left is ignored. So is 429, which
+// limits one caller and must not close the door to all.
 func (b *Breaker) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		key := ""
@@ -30,33 +31,29 @@ func (b *Breaker) Handler(next http.Handler) http.Handler {
 
 // serve calls next and counts what it does. A panic goes on as it came.
 func serve(call Call, next http.Handler, w http.ResponseWriter, req *http.Request) {
-	var header http.Header
-	wrapped, seen := rw.Wrap(w, rw.Hooks{Header: func(_ int, h http.Header) {
-		header = h
-		call.Headers()
-	}})
+	wrapped, seen := rw.Wrap(w, rw.Hooks{
+		Header: func(int, http.Header) { call.Headers() },
+		Hijack: func() { call.DoneAs(Success) }, // what follows is no answer but a connection
+	})
 	returned := false
 	defer func() {
 		if !returned {
-			call.end(result{outcome: call.ignoredOr(Failure), err: errHandlerPanicked})
+			call.end(result{outcome: call.ignoredOr(Failure), err: errPanicked})
 		}
 	}()
 	next.ServeHTTP(wrapped, req)
-	returned = true
-
 	status := seen.Status()
 	if status == 0 {
 		status = http.StatusOK // net/http writes it when the handler returns
 	}
-	res := result{outcome: call.ignoredOr(call.b.judgeStatus(status, header))}
+	res := result{outcome: call.ignoredOr(call.b.judgeStatus(status, w.Header()))}
 	if res.outcome == Failure || res.outcome == Overload {
 		res.err = &StatusError{Status: status}
-		res.hint, _ = outcome.RetryAfter(header, time.Now())
+		res.hint, _ = outcome.RetryAfter(w.Header(), time.Now())
 	}
+	returned = true
 	call.end(res)
 }
-
-var errHandlerPanicked = errors.New("handler panicked")
 
 // ignoredOr is o, unless the client has left, after which nothing proves
 // anything.
@@ -74,6 +71,9 @@ func (b *Breaker) judgeStatus(status int, header http.Header) Outcome {
 		if judged := b.cfg.Judge(resp, nil); judged != ByRule {
 			return judged
 		}
+	}
+	if status == http.StatusTooManyRequests {
+		return Ignored // a limit that works for one caller says nothing about the others
 	}
 	return ofStatus(status)
 }

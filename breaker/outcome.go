@@ -59,7 +59,7 @@ func (b *Breaker) judgeError(call Call, err error) Outcome {
 	if neutral(call, kind) {
 		return Ignored
 	}
-	if b.cfg.JudgeError != nil && err != nil {
+	if b.cfg.JudgeError != nil {
 		if judged := b.cfg.JudgeError(err); judged != ByRule {
 			return judged
 		}

@@ -38,9 +38,17 @@ type override struct {
 // freezes reports whether results change nothing.
 func (o override) freezes() bool { return o.Mode == ForceClosed || o.Mode == Isolated }
 
+// holds reports whether the override is in force at now.
+func (o override) holds(now int64) bool {
+	return o.Mode != Auto && (o.until == 0 || now < o.until)
+}
+
 // set puts the circuit under an override, or lifts it.
 func (c *circuit) set(o Override, now int64) {
-	next := override{Mode: o.Mode, reason: o.Reason}
+	next := override{Mode: o.Mode}
+	if o.Mode != Auto {
+		next.reason = o.Reason
+	}
 	if o.TTL > 0 {
 		next.until = now + int64(o.TTL)
 	}
@@ -49,7 +57,7 @@ func (c *circuit) set(o Override, now int64) {
 	}
 	c.override = next
 	if o.Mode == Auto && c.state == Closed {
-		c.lastSuccess = now // nothing was counted; begin with the benefit of the doubt
+		c.lastAnswer = now // nothing was counted; begin with the benefit of the doubt
 	}
 	c.queue(Event{Kind: Overridden, From: c.state, State: c.state, Override: o.Mode, Reason: o.Reason})
 }

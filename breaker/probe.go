@@ -5,29 +5,29 @@ import "context"
 // probe runs Config.Probe in the place of a caller's request. The circuit is
 // locked.
 func (b *Breaker) probe(c *circuit, now int64, rules *Rules) {
-	c.probing = true
+	c.probing = c.epoch
 	f := c.start(now, rules, refuseAndProbe)
 	ctx, cancel := context.WithTimeout(context.Background(), rules.ProbeTimeout)
 	call := Call{b: b, c: c, f: f, gen: f.gen, begun: now, ctx: ctx}
 	go func() {
 		defer cancel()
-		good := false
-		defer func() { // Probe panicked, or ended its goroutine: it has not succeeded
+		err := errPanicked
+		defer func() { // also if Probe panics, or ends its goroutine
 			_ = recover()
-			b.probed(call, good)
+			b.probed(call, err)
 		}()
-		good = b.cfg.Probe(ctx, c.key) == nil
+		err = b.cfg.Probe(ctx, c.key)
 	}()
 }
 
 // probed takes the result of Config.Probe.
-func (b *Breaker) probed(call Call, good bool) {
+func (b *Breaker) probed(call Call, err error) {
 	call.c.mu.Lock()
-	call.c.probing = false
+	call.c.probing = 0
 	call.c.mu.Unlock()
-	if good {
+	if err == nil {
 		call.DoneAs(Success)
 	} else {
-		call.DoneAs(Failure)
+		call.end(result{outcome: Failure, err: err})
 	}
 }

@@ -64,7 +64,7 @@ type Snapshot struct {
 
 // Snapshot returns the state of all circuits.
 func (b *Breaker) Snapshot() Snapshot {
-	s := Snapshot{Unguarded: b.tooManyOpen()}
+	s := Snapshot{Unguarded: b.tooManyOpen(b.now())}
 	see := func(c *circuit) {
 		shot := b.see(c)
 		if shot.State != Closed {
@@ -95,17 +95,28 @@ func (b *Breaker) see(c *circuit) CircuitSnapshot {
 	if c.state == Open {
 		shot.RetryAfter = time.Duration(c.openUntil - now)
 	}
-	if c.lastErr != nil {
-		shot.LastErr = c.lastErr.Error()
-	}
 	if c.state == Closed || c.state == Ramping {
-		successes, failures := c.core.counts()
-		slow, overload := c.slow.sum(now), c.overload.sum(now)
+		in := c.tally.at(now)
 		shot.Window = Window{
-			Successes: successes - slow - overload, Failures: failures, Slow: slow, Overload: overload,
+			Successes: in.success, Failures: in.failure, Slow: in.slow, Overload: in.overload,
 			Consecutive: c.failures,
 		}
 	}
+	lastErr := c.lastErr
 	b.unlock(context.Background(), c)
+	shot.LastErr = textOf(lastErr) // not under the lock: it is code of the user's
 	return shot
+}
+
+// textOf returns the text of err, or that it has none.
+func textOf(err error) (text string) {
+	if err == nil {
+		return ""
+	}
+	defer func() {
+		if recover() != nil {
+			text = "an error whose Error method panics"
+		}
+	}()
+	return err.Error()
 }

@@ -36,15 +36,20 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	returned := false
-	defer func() { // next panicked, or ended the goroutine
-		if !returned {
-			call.DoneAs(Failure)
+	var resp *http.Response
+	settled := false
+	defer func() { // next, or a Judge, panicked or ended the goroutine
+		if settled {
+			return
+		}
+		call.panicked()
+		if resp != nil {
+			_ = resp.Body.Close()
 		}
 	}()
-	resp, err := rt.RoundTrip(t.next, req)
-	returned = true
+	resp, err = rt.RoundTrip(t.next, req)
 	t.settle(call, resp, err)
+	settled = true
 	return resp, err
 }
 
@@ -64,11 +69,11 @@ func (t *transport) settle(call Call, resp *http.Response, err error) {
 		call.end(result{outcome: judged, err: err, hint: hint})
 		return
 	}
-	call.Headers()
 	if judged != Success || !rt.Readable(resp) || resp.StatusCode == http.StatusSwitchingProtocols {
 		call.end(statusResult(judged, resp))
 		return
 	}
+	call.Headers()
 	s := &settlement{call: call}
 	rt.OnBodyEnd(resp, &s.body, s)
 }
@@ -94,6 +99,7 @@ func (s *settlement) BodyEnd(err error) {
 		s.call.end(result{outcome: Success})
 		return
 	}
+	defer s.call.panicked() // should Judge panic; otherwise the call has ended by then
 	s.call.end(result{outcome: s.call.b.judge(s.call, nil, err), err: err})
 }
 

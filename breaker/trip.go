@@ -6,49 +6,52 @@ import (
 )
 
 // record counts a result in the window and opens the circuit if a rule says so.
-func (c *circuit) record(outcome Outcome, now int64, r *Rules, u float64) {
-	switch outcome {
-	case Failure:
+func (c *circuit) record(outcome Outcome, now int64, r *Rules, draw func() float64) {
+	c.tally.add(outcome, now)
+	if outcome == Failure {
 		c.failures++
 		if c.core.failure() {
-			c.open(CauseFailureRate, now, r, u)
+			c.open(CauseFailureRate, now, r, draw)
 		} else if r.Consecutive != Off && c.failures >= c.least(r.Consecutive) {
-			c.open(CauseConsecutive, now, r, u)
+			c.open(CauseConsecutive, now, r, draw)
 		}
-	case Slow:
-		c.succeeded(now)
-		c.slow.add(now)
-		if rate(c.slow.sum(now), c.total(), r.SlowRate, c.least(r.SlowMin)) {
-			c.open(CauseSlowRate, now, r, u)
-		}
-	case Overload:
-		// It answers, so that it is no failure, but no success to build on either.
-		c.core.success()
-		c.overload.add(now)
-		if r.OverloadRate != Off &&
-			rate(c.overload.sum(now), c.total(), r.OverloadRate, c.least(r.OverloadMin)) {
-			c.open(CauseOverload, now, r, u)
-		}
-	case Success, ByRule, Ignored:
-		c.succeeded(now)
+		return
+	}
+	c.core.success()
+	c.lastAnswer = now
+	if outcome == Success {
+		c.failures = 0
+		return
+	}
+	if outcome == Slow { // overload is no failure, but no success to build on either
+		c.failures = 0
+	}
+	if cause := c.tooMany(outcome, now, r); cause != CauseNone {
+		c.open(cause, now, r, draw)
 	}
 }
 
-func (c *circuit) succeeded(now int64) {
-	c.core.success()
-	c.failures, c.lastSuccess = 0, now
-}
-
-// total is the number of results in the window.
-func (c *circuit) total() int {
-	successes, failures := c.core.counts()
-	return successes + failures
+// tooMany returns the rule, if any, that results of this kind have met.
+func (c *circuit) tooMany(outcome Outcome, now int64, r *Rules) Cause {
+	in := c.tally.at(now)
+	switch {
+	case outcome == Slow && rate(in.slow, in.all(), r.SlowRate, c.least(r.SlowMin)):
+		return CauseSlowRate
+	case outcome == Overload && r.OverloadRate != Off &&
+		rate(in.overload, in.all(), r.OverloadRate, c.least(r.OverloadMin)):
+		return CauseOverload
+	default:
+		return CauseNone
+	}
 }
 
 // rate reports whether part of total has reached the rate, of at least least.
 func rate(part, total int, rate float64, least int) bool {
-	return total >= least && float64(part) >= rate*float64(total)
+	return total >= least && float64(part) >= rate*float64(total)-rounding
 }
+
+// rounding is what a product of a rate like 0.55 may be off by.
+const rounding = 1e-9
 
 // least is the minimum of a rule: a quarter of it in the ramp, when there are
 // fewer calls and less patience.
@@ -60,20 +63,20 @@ func (c *circuit) least(minimum int) int {
 }
 
 // checkStalled opens the circuit if too many calls have waited for too long,
-// while none has succeeded.
-func (c *circuit) checkStalled(now int64, r *Rules, u float64) {
+// while none has been answered.
+func (c *circuit) checkStalled(now int64, r *Rules, draw func() float64) {
 	if r.StalledAfter == Off || c.override.freezes() {
 		return
 	}
 	before, least := now-int64(r.StalledAfter), c.least(r.StalledMin)
-	if c.flights.waiting >= least && c.lastSuccess <= before && c.flights.stalled(before, least) >= least {
-		c.open(CauseStalled, now, r, u)
+	if c.flights.waiting >= least && c.lastAnswer <= before && c.flights.stalled(before, least) >= least {
+		c.open(CauseStalled, now, r, draw)
 	}
 }
 
 // judgeProbes leaves the half-open state when the results of probes suffice.
-func (c *circuit) judgeProbes(now int64, r *Rules, u float64) {
-	needed := int(math.Ceil(r.ProbeRate * float64(r.Probes)))
+func (c *circuit) judgeProbes(now int64, r *Rules, draw func() float64) {
+	needed := int(math.Ceil(r.ProbeRate*float64(r.Probes) - rounding))
 	switch {
 	case c.probes.good >= needed:
 		c.core.reclose()
@@ -84,12 +87,12 @@ func (c *circuit) judgeProbes(now int64, r *Rules, u float64) {
 			c.to(Ramping, now, c.cause)
 		}
 	case c.probes.bad > r.Probes-needed:
-		c.open(CauseProbes, now, r, u)
+		c.open(CauseProbes, now, r, draw)
 	}
 }
 
 // open begins an open time.
-func (c *circuit) open(cause Cause, now int64, r *Rules, u float64) {
+func (c *circuit) open(cause Cause, now int64, r *Rules, draw func() float64) {
 	if healthy := now - c.since; c.state == Closed {
 		c.opens = max(c.opens-int(healthy/int64(r.HealAfter)), 0)
 	}
@@ -101,7 +104,7 @@ func (c *circuit) open(cause Cause, now int64, r *Rules, u float64) {
 	}
 	c.opens = min(c.opens+1, 64)
 	// gobreaker does not half-open within the nanosecond in which it opened.
-	c.openUntil = max(now+int64(max(time.Duration(u*float64(bound)), time.Millisecond)), c.hintUntil)
+	c.openUntil = max(now+int64(max(time.Duration(draw()*float64(bound)), time.Millisecond)), c.hintUntil)
 	c.core.trip()
 	c.to(Open, now, cause)
 }
@@ -110,14 +113,16 @@ func (c *circuit) open(cause Cause, now int64, r *Rules, u float64) {
 func (c *circuit) to(state State, now int64, cause Cause) {
 	from := c.state
 	c.state, c.cause, c.since = state, cause, now
-	c.epoch++
+	if from != Ramping || state != Closed { // where the same window goes on
+		c.epoch++
+		c.flights.forget()
+	}
 	c.credit = 0
 	c.queue(Event{Kind: Changed, From: from, State: state, Cause: cause, Err: c.lastErr, Override: c.override.Mode})
 }
 
 // clear empties the window.
 func (c *circuit) clear(now int64) {
-	c.slow.clear()
-	c.overload.clear()
-	c.failures, c.hintUntil, c.lastSuccess = 0, 0, now
+	c.tally.clear()
+	c.failures, c.hintUntil, c.lastAnswer = 0, 0, now
 }

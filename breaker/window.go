@@ -29,11 +29,11 @@ type core struct {
 }
 
 // newCore returns an empty, closed core that asks trip at each failure.
-func newCore(window time.Duration, trip func(successes, failures int) bool) *core {
+func newCore(step time.Duration, trip func(successes, failures int) bool) *core {
 	c := new(core)
 	c.gb = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
-		Interval:     window,
-		BucketPeriod: window / steps,
+		Interval:     step * steps,
+		BucketPeriod: step,
 		Timeout:      time.Nanosecond,
 		MaxRequests:  1,
 		ReadyToTrip: func(counts gobreaker.Counts) bool {
@@ -75,44 +75,67 @@ func (c *core) reclose() {
 	c.success()
 }
 
-// counts returns those of the window as it is now, of a core that has not
-// tripped: asking for the state is what makes gobreaker's window roll.
-func (c *core) counts() (successes, failures int) {
-	c.gb.State()
-	counts := c.gb.Counts()
-	return int(counts.TotalSuccesses), int(counts.TotalFailures)
-}
-
-// tally counts one kind of result over the same window. It starts at any time,
-// never goes back, and forgets in steps.
+// tally counts results of all kinds over the same time as the core, which knows
+// two kinds only, and in steps of its own: rates are taken over one tally, never
+// over a mixture of both.
 type tally struct {
 	step   int64 // ns
 	latest int64 // number of the latest step
-	counts [steps]int
-	total  int
+	until  int64 // when it ends
+	steps  [steps]results
+	sum    results
 }
 
+// results are numbers of calls by outcome.
+type results struct{ success, failure, slow, overload int }
+
+func (r *results) add(o Outcome, n int) {
+	switch o {
+	case Failure:
+		r.failure += n
+	case Slow:
+		r.slow += n
+	case Overload:
+		r.overload += n
+	case Success, ByRule, Ignored:
+		r.success += n
+	}
+}
+
+func (r *results) remove(other results) {
+	r.success -= other.success
+	r.failure -= other.failure
+	r.slow -= other.slow
+	r.overload -= other.overload
+}
+
+func (r *results) all() int { return r.success + r.failure + r.slow + r.overload }
+
+// roll forgets the steps that have left the window by now.
 func (t *tally) roll(now int64) {
+	if now < t.until {
+		return
+	}
 	current := now / t.step
 	for n := min(current-t.latest, steps); n > 0; n-- {
 		slot := (current - n + 1) % steps
-		t.total -= t.counts[slot]
-		t.counts[slot] = 0
+		t.sum.remove(t.steps[slot])
+		t.steps[slot] = results{}
 	}
 	t.latest = max(t.latest, current)
+	t.until = (t.latest + 1) * t.step
 }
 
-func (t *tally) add(now int64) {
+func (t *tally) add(o Outcome, now int64) {
 	t.roll(now)
-	t.counts[t.latest%steps]++
-	t.total++
+	t.steps[t.latest%steps].add(o, 1)
+	t.sum.add(o, 1)
 }
 
-func (t *tally) sum(now int64) int {
+// at returns the results of the window at now.
+func (t *tally) at(now int64) results {
 	t.roll(now)
-	return t.total
+	return t.sum
 }
 
-func (t *tally) clear() {
-	t.counts, t.total = [steps]int{}, 0
-}
+func (t *tally) clear() { t.steps, t.sum = [steps]results{}, results{} }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
+	"github.com/failsoft/failsoft/breaker"
 	"github.com/failsoft/failsoft/budget"
 	"github.com/failsoft/failsoft/retry"
 )
@@ -13,37 +15,67 @@ import (
 const deadline = time.Second
 
 // naiveClient is the client that people write: shared, and with a timeout.
-func naiveClient(base http.RoundTripper) *http.Client {
-	return &http.Client{Timeout: deadline, Transport: base}
+func naiveClient(hosts map[string][]string) *http.Client {
+	return &http.Client{Timeout: deadline, Transport: &replicas{hosts: hosts, next: newPool()}}
 }
 
-// failsoftClient is the same client with failsoft between it and its transport.
-func failsoftClient(base http.RoundTripper) *http.Client {
+// failsoftClient is the same client with failsoft in two places: retries above
+// the choice of a replica, so that each attempt can go to another one, and a
+// breaker below it, with a circuit for each replica: one that hangs is passed
+// over, and the other two serve. A circuit for all three would stay closed and
+// let every third call hang, or open and refuse what two of them could answer.
+func failsoftClient(hosts map[string][]string) *http.Client {
+	breakers := breaker.MustNew(breaker.Config{
+		Rules: rules(),
+		// The default takes more than half of all circuits open for a fault on
+		// our own side, and lets all calls pass. With six, all of what we call may
+		// well be down.
+		MaxOpenFraction: breaker.Off,
+	})
 	retrier := retry.MustNew(retry.Config{
 		// Short enough that a second attempt fits into the deadline, but above
 		// what calls take on a slow day. A shorter one would give up on answers
 		// that are on their way, just when the upstreams have no time to spare.
 		TryTimeout: 400 * time.Millisecond,
-		Budget:     budget.MustNew(budget.Config{Ratio: ratio}),
+		// A visitor who cannot be served is told so at once, rather than kept
+		// until a circuit lets calls pass again.
+		MaxRetryAfter: time.Millisecond,
+		Budget:        budget.MustNew(budget.Config{Ratio: ratio}),
 		// Upstreams can tell retries from demand. Ours draw new luck for them.
 		AttemptHeader: true,
 	})
-	return &http.Client{Timeout: deadline, Transport: retrier.Transport(base)}
+	choice := &replicas{hosts: hosts, next: breakers.Transport(newPool())}
+	return &http.Client{Timeout: deadline, Transport: retrier.Transport(choice)}
 }
 
 // ratio is how much of an extra attempt each call pays for. The default of a
 // tenth is for upstreams with many replicas; of three, one that stalls takes a
-// third of all calls with it. What the ratio costs in a blackout is in the
-// table at the end.
+// third of all calls with it until its circuit opens.
 const ratio = 0.2
 
-// newBase returns what both clients send through: a pool of connections, kept
-// open between calls, below a choice of replicas.
-func newBase(hosts map[string][]string) *replicas {
-	return &replicas{
-		hosts: hosts,
-		next:  &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute},
+// rules are on the scale of a drill, whose outages last for seconds. For those
+// of real life, which last for minutes, leave out all but StalledAfter.
+func rules() breaker.Rules {
+	return breaker.Rules{
+		Consecutive: 5,
+		// Sees a black hole before five calls have timed out in it. No replica of
+		// ours that works goes for so long without an answer to any of its calls.
+		StalledAfter: 250 * time.Millisecond,
+		StalledMin:   5,
+		// One call each 0.3 s or so finds out whether a replica is back.
+		OpenTime:     100 * time.Millisecond,
+		MaxOpenTime:  200 * time.Millisecond,
+		Probes:       1,
+		ProbeTimeout: 200 * time.Millisecond,
+		// Ours come back with all their strength, and refusing a part of the
+		// visitors for longer would help nobody.
+		Ramp: breaker.Off,
 	}
+}
+
+// newPool returns connections that are kept open between calls, for either side.
+func newPool() *http.Transport {
+	return &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute}
 }
 
 // replicas sends requests for an upstream's name to its hosts in turn: visitors
@@ -53,22 +85,38 @@ func newBase(hosts map[string][]string) *replicas {
 // again.
 type replicas struct {
 	hosts map[string][]string
-	next  *http.Transport
+	next  http.RoundTripper
 }
 
-// RoundTrip sends a copy, as a RoundTripper must not change its request.
-func (r *replicas) RoundTrip(req *http.Request) (*http.Response, error) {
+// RoundTrip passes over hosts that a breaker below refuses to call: nothing was
+// sent, so that trying the next one costs no attempt. Requests with a body would
+// need a new one for each, from GetBody.
+func (r *replicas) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	hosts := r.hosts[req.URL.Host]
 	if len(hosts) == 0 {
 		return r.next.RoundTrip(req)
 	}
 	turn := visitorOf(req) + retry.Attempt(req.Context()) - 1
+	for i := range hosts {
+		resp, err = r.next.RoundTrip(to(hosts[(turn+i)%len(hosts)], req))
+		if !errors.Is(err, breaker.ErrOpen) {
+			break
+		}
+	}
+	return resp, err
+}
+
+// to returns a copy of a request for another host, as a RoundTripper must not
+// change its request.
+func to(host string, req *http.Request) *http.Request {
 	url := *req.URL
-	url.Host = hosts[turn%len(hosts)]
+	url.Host = host
 	routed := req.WithContext(req.Context())
 	routed.URL = &url
-	return r.next.RoundTrip(routed)
+	return routed
 }
 
 // CloseIdleConnections closes those of the transport below.
-func (r *replicas) CloseIdleConnections() { r.next.CloseIdleConnections() }
+func (r *replicas) CloseIdleConnections() {
+	(&http.Client{Transport: r.next}).CloseIdleConnections()
+}

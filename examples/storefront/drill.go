@@ -29,7 +29,7 @@ func drill(ctx context.Context, s script, perPhase int, plain bool, out io.Write
 	if err != nil {
 		return err
 	}
-	fronts, err := up.startFronts(ctx, hosts)
+	fronts, err := up.startFronts(ctx, hosts, start, result)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func drill(ctx context.Context, s script, perPhase int, plain bool, out io.Write
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	err = judge(result.rows(s))
+	err = errors.Join(judge(result.rows(s)), result.darkness(s).judge())
 	if late, _ := result.latest(); err != nil && late > tooLate {
 		err = errors.Join(err, errBusy)
 	}

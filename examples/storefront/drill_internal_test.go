@@ -28,12 +28,12 @@ func leavesNothing(t *testing.T) {
 
 func TestDrill(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes three seconds")
+		t.Skip("it takes twelve seconds")
 	}
 	leavesNothing(t)
 	var out strings.Builder
-	s := newScript(3*time.Second, 1)
-	err := drill(t.Context(), s, 25, true, &out)
+	s := newScript(shortest(), 1) // the breaker needs most of a second to notice the blackout
+	err := drill(t.Context(), s, minVisitors, true, &out)
 	assert.NotContains(t, out.String(), "\x1b")
 	assert.Regexp(t, `(?m)^ +[\d.]+s  \w.* visitors/s `, out.String(), "it says what is going on")
 	for _, p := range s.phases {
@@ -46,7 +46,8 @@ func TestDrill(t *testing.T) {
 	for _, p := range s.phases {
 		assert.Regexp(t, `(?m)^`+p.name+` +naive .* 4\.00$`, out.String(), "naive makes one attempt per call")
 	}
-	assert.Regexp(t, `(?m)^blackout +naive +0\.00 %`, out.String())
+	assert.Regexp(t, `(?m)^blackout +naive +0\.\d\d % +10\d\d ms`, out.String(), "it waits for its timeout")
+	assert.Regexp(t, `(?m)^ +failsoft +0\.\d\d ms +\d+ ≤ \d+ probes per s$`, out.String())
 	stalled, saved := served(t, out.String(), "one replica stalls")
 	assert.InDelta(t, 100*2/3.0, stalled, 10)
 	assert.Greater(t, saved, stalled+10)

@@ -15,6 +15,7 @@ type phase struct {
 	short string // under the live picture: less than 8 letters
 
 	stalls  string  // the upstream whose first replica accepts calls and never answers
+	silent  bool    // all upstreams accept calls and never answer
 	failing float64 // the share of attempts that are answered with 503, anywhere
 	slower  float64 // how many times longer answers take, everywhere
 }
@@ -26,8 +27,9 @@ func phases() []phase {
 		{name: "one replica stalls", short: "stall", slower: 1, stalls: "catalogue"},
 		{name: "errors", short: "errors", slower: 1, failing: 0.1},
 		{name: "slow everywhere", short: "slow", slower: 8},
-		{name: "blackout", short: "dark", slower: 1, failing: 1},
-		{name: "recovery", short: "recover", slower: 3}, // caches are cold
+		{name: "blackout", short: "dark", slower: 1, silent: true},
+		// Caches are cold, and some of what is behind them is not up yet.
+		{name: "recovery", short: "recover", slower: 3, failing: 0.1},
 	}
 }
 
@@ -66,7 +68,7 @@ type effect struct {
 // sides draws the same luck, another attempt of the same visitor its own.
 func (s script) effect(elapsed time.Duration, u upstream, replica, visitor, attempt int) effect {
 	p := s.phases[s.at(elapsed)]
-	if p.stalls == u.name && replica == 0 {
+	if p.silent || p.stalls == u.name && replica == 0 {
 		return effect{delay: forever}
 	}
 	luck := s.luck("attempt", u.name, strconv.Itoa(visitor), strconv.Itoa(attempt))

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Both headers go from the visitor through the front to the upstreams, as a
@@ -31,6 +32,8 @@ func visitorOf(r *http.Request) int {
 type front struct {
 	name   string
 	client *http.Client
+	start  time.Time // of the drill
+	record *record
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +49,11 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var calls sync.WaitGroup
 	for i, source := range sources {
 		calls.Go(func() {
+			begun := time.Now()
 			parts[i], errs[i] = f.fetch(r.Context(), "http://"+source.name+path, visitorOf(r))
+			if errs[i] != nil {
+				f.record.failed(f.name, begun.Sub(f.start), time.Since(begun))
+			}
 		})
 	}
 	calls.Wait()

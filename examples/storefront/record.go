@@ -27,6 +27,15 @@ type record struct {
 type side struct {
 	answers  [][]answer
 	attempts []int // that the upstreams have seen
+
+	sent     []time.Duration // when each of these was seen, since the start
+	failures []failure
+}
+
+// failure is a call of a front to an upstream that came to nothing.
+type failure struct {
+	at   time.Duration // when it was begun, since the start
+	took time.Duration
 }
 
 // answer is what a visitor got.
@@ -65,14 +74,23 @@ func (r *record) latest() (time.Duration, int) {
 	return r.late, r.where
 }
 
-// attempted counts a request to an upstream, in the phase in which its visitor
-// arrived.
-func (r *record) attempted(front string, visitor int) {
+// attempted counts a request that an upstream has seen elapsed after the start,
+// in the phase in which its visitor arrived.
+func (r *record) attempted(front string, visitor int, elapsed time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if side := r.sides[front]; side != nil && visitor < len(r.visitors) {
 		side.attempts[r.visitors[visitor].phase]++
+		side.sent = append(side.sent, elapsed)
 	}
+}
+
+// failed notes how long a front's call took to fail that was begun at.
+func (r *record) failed(front string, at, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	side := r.sides[front]
+	side.failures = append(side.failures, failure{at: at, took: took})
 }
 
 // answered notes how a visit ended.

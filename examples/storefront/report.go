@@ -25,6 +25,7 @@ func report(out io.Writer, s script, r *record) error {
 	last := len(s.phases)
 	text.WriteString(line("all", naive, r.tally(naive, 0, last)) + "\n")
 	text.WriteString(line("", failsoft, r.tally(failsoft, 0, last)) + "\n\n")
+	text.WriteString(r.darkness(s).String())
 	text.WriteString(notes(s, r, rows))
 	_, err := io.WriteString(out, text.String())
 	return err
@@ -34,7 +35,8 @@ func report(out io.Writer, s script, r *record) error {
 func notes(s script, r *record, rows []row) string {
 	text := fmt.Sprintf("%d visitors of each front in a phase. Their times count from when they\n"+
 		"meant to come, up to any answer, good or bad. Attempts are upstream requests\n"+
-		"per visitor, and at most what the budget allows.\n", rows[0].naive.visitors)
+		"per visitor, and at most what the budget allows. Failed calls are those of a\n"+
+		"front to an upstream.\n", rows[0].naive.visitors)
 	if late, phase := r.latest(); late > tooLate {
 		text += fmt.Sprintf("This machine is busy: visitors left up to %s late (in %q).\n",
 			millis(late), s.phases[phase].name)

@@ -22,10 +22,10 @@ func recorded(phases int) (script, *record) {
 			break
 		}
 		for range 4 {
-			r.attempted(naive, number)
-			r.attempted(failsoft, number)
+			r.attempted(naive, number, v.at)
+			r.attempted(failsoft, number, v.at)
 		}
-		r.attempted(failsoft, number)
+		r.attempted(failsoft, number, v.at)
 		r.answered(naive, number, number%2 == 0, time.Second)
 		r.answered(failsoft, number, true, 20*time.Millisecond)
 	}
@@ -44,6 +44,7 @@ func TestReport(t *testing.T) {
 	assert.Regexp(t, `^one replica stalls +naive `, lines[4])
 	assert.Regexp(t, `^all +naive +50\.00 % `, lines[6], "phases without visitors have no row")
 	assert.NotContains(t, out.String(), "busy")
+	assert.NotContains(t, out.String(), "second half", "it did not come to a blackout")
 	for _, line := range lines {
 		assert.LessOrEqual(t, utf8.RuneCountInString(line), 80, "it fits a terminal")
 	}
@@ -68,8 +69,8 @@ func TestReportTellsOfABusyMachine(t *testing.T) {
 
 func TestRecordIgnoresStrangers(t *testing.T) {
 	s, r := recorded(1)
-	r.attempted("somebody", 0)
-	r.attempted(naive, 1000)
+	r.attempted("somebody", 0, 0)
+	r.attempted(naive, 1000, 0)
 	assert.Equal(t, 8, r.tally(naive, 0, len(s.phases)).attempts)
 }
 

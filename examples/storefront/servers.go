@@ -47,16 +47,18 @@ func (s *servers) startUpstreams(
 
 // startFronts starts the two shop fronts and returns their URLs by name. They
 // share no connections, so that neither suffers from what the other does.
-func (s *servers) startFronts(ctx context.Context, hosts map[string][]string) (map[string]string, error) {
+func (s *servers) startFronts(
+	ctx context.Context, hosts map[string][]string, start time.Time, record *record,
+) (map[string]string, error) {
 	urls := make(map[string]string)
-	for name, newClient := range map[string]func(http.RoundTripper) *http.Client{
+	for name, newClient := range map[string]func(map[string][]string) *http.Client{
 		naive:    naiveClient,
 		failsoft: failsoftClient,
 	} {
-		client := newClient(newBase(hosts))
+		client := newClient(hosts)
 		s.clients = append(s.clients, client)
 		mux := http.NewServeMux()
-		mux.Handle("GET /products/{product}", &front{name: name, client: client})
+		mux.Handle("GET /products/{product}", &front{name: name, client: client, start: start, record: record})
 		address, err := s.start(ctx, mux)
 		if err != nil {
 			return nil, err

@@ -37,8 +37,9 @@ type replica struct {
 
 func (u *replica) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	visitor := visitorOf(r)
-	u.record.attempted(r.Header.Get(headerFront), visitor)
-	e := u.script.effect(time.Since(u.start), u.upstream, u.number, visitor, retry.RequestAttempt(r))
+	elapsed := time.Since(u.start)
+	u.record.attempted(r.Header.Get(headerFront), visitor, elapsed)
+	e := u.script.effect(elapsed, u.upstream, u.number, visitor, retry.RequestAttempt(r))
 	timer := time.NewTimer(e.delay)
 	defer timer.Stop()
 	select {
