@@ -80,7 +80,7 @@ func TestAdminCommands(t *testing.T) {
 		req.Header.Set("Content-Type", "application/json")
 		req = req.WithContext(context.WithValue(req.Context(), user{}, "ann"))
 		answer := httptest.NewRecorder()
-		b.Trip("")
+		_ = b.Trip("")
 		b.Admin(breaker.AdminConfig{Authorize: anyone}).ServeHTTP(answer, req)
 		assert.Equal(t, http.StatusOK, answer.Code)
 		assert.Equal(t, "ann", who)

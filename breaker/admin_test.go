@@ -122,7 +122,7 @@ func TestAdminPage(t *testing.T) {
 	require.NoError(t, b.Set(evil, breaker.Override{Mode: breaker.Isolated, Reason: "<i>why</i>", TTL: time.Hour}))
 	call, err := b.Allow(t.Context(), "shop.test")
 	require.NoError(t, err)
-	b.Trip("shop.test")
+	_ = b.Trip("shop.test")
 
 	t.Run("is readable, escaped and without forms", func(t *testing.T) {
 		resp := ask(b.Admin(breaker.AdminConfig{}), http.MethodGet, "/", "")

@@ -37,7 +37,7 @@ func TestContractOfTransport(t *testing.T) {
 	t.Run("refusals", func(t *testing.T) {
 		rttest.Refusal(t, func(next http.RoundTripper) http.RoundTripper {
 			b := breaker.MustNew(breaker.Config{Key: func(*http.Request) string { return "" }})
-			b.Trip("")
+			_ = b.Trip("")
 			return b.Transport(next)
 		})
 	})

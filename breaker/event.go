@@ -72,10 +72,16 @@ func (b *Breaker) deliver(ctx context.Context, c *circuit) {
 	if !c.startTelling() {
 		return
 	}
-	defer c.stopTelling()
+	told := false
+	defer func() {
+		if !told { // an observer ends the goroutine: let others tell
+			c.stopTelling()
+		}
+	}()
 	for {
 		events := c.takePending()
 		if len(events) == 0 {
+			told = true // and somebody else may be telling by now
 			return
 		}
 		for _, e := range events {
@@ -105,7 +111,7 @@ func (c *circuit) takePending() []Event {
 	return events
 }
 
-// stopTelling lets others tell, where an observer has ended the goroutine.
+// stopTelling ends the telling before all has been told.
 func (c *circuit) stopTelling() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

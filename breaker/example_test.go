@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"time"
 
 	"github.com/failsoft/failsoft/breaker"
 )
@@ -16,7 +17,11 @@ func ExampleBreaker_Transport() {
 	}))
 	defer server.Close()
 
-	breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{Consecutive: 3}})
+	breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{
+		Consecutive: 3,
+		OpenTime:    time.Minute,
+		MaxOpenTime: time.Hour,
+	}})
 	client := &http.Client{Transport: breakers.Transport(nil)}
 
 	for range 5 {
@@ -71,7 +76,10 @@ func ExampleDo() {
 
 func ExampleBreaker_Run() {
 	breakers := breaker.MustNew(breaker.Config{})
-	breakers.Trip("mail")
+	if err := breakers.Trip("mail"); err != nil {
+		fmt.Println(err)
+		return
+	}
 	err := breakers.Run(context.Background(), "mail", func(context.Context) error { return nil })
 	refused, ok := errors.AsType[*breaker.OpenError](err)
 	fmt.Println(ok, refused.State, refused.Cause)

@@ -14,6 +14,7 @@ type guard struct {
 	open  atomic.Int64 // of these, not closed as far as the last call to each has seen
 
 	mu      sync.Mutex
+	looked  bool
 	at      int64 // of the latest look
 	seen    [2]int64
 	verdict bool
@@ -22,8 +23,12 @@ type guard struct {
 // fewCircuits is below what a fraction says something about.
 const fewCircuits = 5
 
-// lookAgain is how long a look holds, if no counter has changed.
-const lookAgain = 100 * time.Millisecond
+// A look holds for lookAgain, or for lookSoon if a counter has changed: looking
+// at a thousand circuits for every call would be an outage of its own.
+const (
+	lookAgain = 100 * time.Millisecond
+	lookSoon  = time.Millisecond
+)
 
 // tooManyOpen reports whether so many circuits are open that none may refuse.
 // No circuit may be locked.
@@ -35,8 +40,13 @@ func (b *Breaker) tooManyOpen(now int64) bool {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if seen := [2]int64{known, open}; seen != g.seen || now-g.at >= int64(lookAgain) {
-		g.seen, g.at = seen, now
+	holds := lookAgain
+	seen := [2]int64{known, open}
+	if seen != g.seen {
+		holds = lookSoon
+	}
+	if now >= g.at+int64(holds) || !g.looked {
+		g.seen, g.at, g.looked = seen, now, true
 		g.verdict = b.exceeds(b.countTroubled(now), known)
 	}
 	return g.verdict

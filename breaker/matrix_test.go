@@ -262,7 +262,9 @@ func TestTripRulesFailureRate(t *testing.T) {
 	})
 	bubble(t, "sees failures that take longer than the window", func(t *testing.T) {
 		cfg := breaker.Config{Window: 5 * time.Second}
-		cfg.Rules = only(func(r *breaker.Rules) { r.FailureRate = 0.5 })
+		cfg.Rules = only(func(r *breaker.Rules) {
+			r.FailureRate, r.OpenTime, r.MaxOpenTime = 0.5, time.Hour, time.Hour
+		})
 		b := breaker.MustNew(cfg)
 		start := time.Now()
 		for range 100 {

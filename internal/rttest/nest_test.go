@@ -3,6 +3,7 @@ package rttest_test
 import (
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,11 +36,11 @@ func TestNestKeepsTheContract(t *testing.T) {
 // open is an open circuit below a retrier, with or without a time to come back.
 func open(retryAfter string) (transport http.RoundTripper, sent *int, mend func()) {
 	sent = new(int)
-	broken := true
+	var mended atomic.Bool
 	base := base(func(req *http.Request) (*http.Response, error) {
 		*sent++
 		resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: req}
-		if broken {
+		if !mended.Load() {
 			resp.StatusCode = http.StatusServiceUnavailable
 			resp.Header.Set("Retry-After", retryAfter)
 		}
@@ -47,7 +48,7 @@ func open(retryAfter string) (transport http.RoundTripper, sent *int, mend func(
 	})
 	breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{Consecutive: 1, Probes: 1}})
 	retrier := retry.MustNew(retry.Config{Budget: rich()})
-	return retrier.Transport(breakers.Transport(base)), sent, func() { broken = false }
+	return retrier.Transport(breakers.Transport(base)), sent, func() { mended.Store(true) }
 }
 
 type base func(*http.Request) (*http.Response, error)
