@@ -96,8 +96,8 @@ const circuitKey = "service.example:443"
 // random, so it is drawn until it is long enough.
 func openFailsoft() *breaker.Breaker {
 	b := breaker.MustNew(breaker.Config{Rules: breaker.Rules{OpenTime: 24 * time.Hour}})
-	for b.Trip(circuitKey); b.Snapshot().Circuits[0].RetryAfter < time.Hour; b.Trip(circuitKey) {
-		b.Reset(circuitKey)
+	for _ = b.Trip(circuitKey); b.Snapshot().Circuits[0].RetryAfter < time.Hour; _ = b.Trip(circuitKey) {
+		_ = b.Reset(circuitKey)
 	}
 	return b
 }

@@ -98,6 +98,7 @@ func (call Call) Headers() {
 	now := call.b.now()
 	call.c.mu.Lock()
 	if call.f.gen == call.gen {
+		call.c.alive(now)
 		rules := call.b.advance(call.c, now)
 		call.c.headers(call.f, now, rules)
 	}
@@ -136,6 +137,9 @@ func (call Call) end(res result) {
 	if call.f.gen != call.gen {
 		c.mu.Unlock()
 		return
+	}
+	if res.outcome != Failure && res.outcome != Ignored {
+		c.alive(now)
 	}
 	rules := b.advance(c, now)
 	if res.outcome == Success && call.slow(now, rules) {

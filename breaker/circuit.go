@@ -160,6 +160,14 @@ func (c *circuit) start(now int64, r *Rules, v verdict) *flight {
 // never is the epoch of calls that do not count.
 const never = math.MaxUint64
 
+// alive notes that an answer has come, before time is looked at: it must not be
+// the answer itself that finds out for how long there was none.
+func (c *circuit) alive(now int64) {
+	if c.state == Closed || c.state == Ramping {
+		c.lastAnswer = now
+	}
+}
+
 // headers notes that the headers of f are there: it has not stalled, and if it
 // is a probe, another may take its place.
 func (c *circuit) headers(f *flight, now int64, r *Rules) {

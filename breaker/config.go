@@ -49,12 +49,15 @@ type Config struct {
 	// callers' requests: these are refused until the circuit closes. It is called
 	// on a goroutine of its own, one at a time for each circuit, with a context
 	// that ends after Rules.ProbeTimeout, when a call asks for a circuit whose
-	// open time is over.
+	// open time is over. If it ignores its context, callers' requests take its
+	// place the next time. The circuit that keys beyond MaxKeys share is probed by
+	// callers' requests only, as its key is no name of anything.
 	Probe func(ctx context.Context, key string) error `json:"-"`
 
 	// MaxKeys bounds the number of circuits. Zero means 1024. Past it, the one
-	// unused for longest gives way if it is at rest; if none is, new keys share
-	// one circuit.
+	// unused for longest gives way if it is at rest: closed with an empty window,
+	// or not called for Rules.HealAfter since it could have recovered. If none is,
+	// new keys share one circuit, with the key "(overflow)" in snapshots.
 	MaxKeys int
 
 	// MaxOpenFraction is the part of all circuits, in (0,1], that may be open. If
@@ -104,8 +107,9 @@ type Rules struct {
 	Consecutive int
 
 	// StalledAfter opens the circuit when at least StalledMin calls have waited
-	// for longer without headers, and no call has succeeded for as long: a black
-	// hole is seen before its calls end. Zero means 30 s and 10 calls; or Off.
+	// for longer without headers, and no call has been answered for as long: a
+	// black hole is seen before its calls end. Zero means 30 s and 10 calls; or
+	// Off, or more than the longest of long polls.
 	StalledAfter time.Duration
 	StalledMin   int
 

@@ -50,9 +50,10 @@
 // that is [ErrOpen] and says when to come back. Panics and runtime.Goexit in a
 // call count as failures and go on. Events about a circuit come in order, never
 // under a lock. Memory is bounded by [Config.MaxKeys]: a circuit that knows
-// something is never dropped; when all do, new keys share one. If more than half
-// of the circuits are open, all let calls pass, since the fault is likely on this
-// side.
+// something is not dropped, unless it could have recovered long ago and nobody
+// has called it since; when all know something, new keys share one. If more than
+// half of the circuits are open, all let calls pass, since the fault is likely on
+// this side.
 //
 // sony/gobreaker is the core: its rolling window, its trip rule, its closed and
 // open. This package owns when results are given to it and all that has to do

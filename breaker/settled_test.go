@@ -263,3 +263,26 @@ func TestByHandExpiredOverrideLeavesNoTrace(t *testing.T) {
 		})
 	})
 }
+
+func TestTripRulesStalledIsNotFoundOutByTheAnswer(t *testing.T) {
+	ends := map[string]func(breaker.Call){
+		"headers": breaker.Call.Headers,
+		"result":  func(call breaker.Call) { call.Done(nil) },
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := breaker.MustNew(breaker.Config{Rules: breaker.Rules{StalledAfter: time.Second, StalledMin: 2}})
+				var calls []breaker.Call
+				for range 5 {
+					call, err := b.Allow(t.Context(), "batch")
+					require.NoError(t, err)
+					calls = append(calls, call)
+				}
+				time.Sleep(time.Minute)
+				end(calls[0])
+				assert.Equal(t, breaker.Closed, b.State("batch"))
+			})
+		})
+	}
+}
