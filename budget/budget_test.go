@@ -66,7 +66,7 @@ func TestFloorPaysForClientsWithLittleTraffic(t *testing.T) {
 }
 
 func TestFloorIsAMinimumAndNotAnExtra(t *testing.T) {
-	for rate, want := range map[int]float64{1: 1, 5: 1, 10: 1, 20: 2, 200: 20} {
+	for rate, want := range map[int]float64{1: 1, 5: 1, 8: 1, 9: 1, 10: 1, 12: 1.2, 20: 2, 200: 20} {
 		t.Run(fmt.Sprint(rate, " requests per second"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := budget.MustNew(budget.Config{})

@@ -77,7 +77,7 @@ func (cfg *Config) validate() error {
 	case cfg.Floor == NoFloor:
 	case !(cfg.Floor > 0 && cfg.Floor <= 10_000):
 		bad("Floor is %v per second, not in (0,10000] nor NoFloor", cfg.Floor)
-	case cfg.TTL > 0 && cfg.Floor*cfg.TTL.Seconds() < 1:
+	case cfg.TTL > 0 && cfg.Floor*(cfg.TTL/steps*steps).Seconds() < 1:
 		bad("Floor of %v per second never gives one attempt in a TTL of %v", cfg.Floor, cfg.TTL)
 	}
 	if cfg.MaxKeys < 1 {

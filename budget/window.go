@@ -99,7 +99,8 @@ func (w *window) deposit(now int64, t *terms) {
 
 // line returns the ends of the line of deposits: where the live part begins,
 // and the total. Archived is read first: a step that is overwritten meanwhile
-// may then be missed, which delays a withdrawal, but never counted twice.
+// may then be missed for a moment, in which a withdrawal may be forgotten, one
+// for each caller in flight. Counted twice, it would lock out what was paid in.
 func (w *window) line(now int64, t *terms) (live, total int64) {
 	total = w.archived.Load()
 	number, fresh := t.number(now), int64(0)
@@ -131,8 +132,9 @@ func (w *window) takeDeposit(now int64, t *terms) bool {
 // takeFloor takes one attempt out of the floor: a bucket that gains one every
 // t.free nanoseconds, up to a window's worth. It is kept as the moment at which
 // it was last empty (the virtual scheduling of GCRA, ITU-T I.371), so that one
-// word holds it. With force it takes what there is, and the floor may end up
-// empty.
+// word holds it. With force it takes one even from an empty floor, which then
+// owes it; more than one it does not owe, so that deposits spent in a burst do
+// not take the floor away for long.
 func (w *window) takeFloor(now int64, t *terms, force bool) bool {
 	if t.free == 0 {
 		return false
@@ -144,7 +146,7 @@ func (w *window) takeFloor(now int64, t *terms, force bool) bool {
 			if !force {
 				return false
 			}
-			next = max(now, empty)
+			next = max(empty, min(next, now+t.free))
 		}
 		if w.floor.CompareAndSwap(empty, next) {
 			return true
@@ -174,7 +176,7 @@ func (w *window) balance(now int64, t *terms) int64 {
 	if t.free == 0 {
 		return deposits
 	}
-	grown := min(now-w.floor.Load(), t.window())
+	grown := max(min(now-w.floor.Load(), t.window()), 0)
 	return max(deposits, grown/t.free*unit)
 }
 

@@ -40,7 +40,7 @@ func (m *model) take() bool {
 	if !paid && (m.free == 0 || m.floor < m.free) {
 		return false
 	}
-	m.floor = max(m.floor-m.free, 0)
+	m.floor = max(m.floor-m.free, min(m.floor, -m.free)) // it owes one at most
 	for rest := int64(unit); paid && rest > 0; {
 		part := min(rest, m.deposits[0].units)
 		rest -= part
@@ -55,7 +55,7 @@ func (m *model) balance() int64 {
 	if m.free == 0 {
 		return m.saved()
 	}
-	return max(m.saved(), m.floor/m.free*unit)
+	return max(m.saved(), max(m.floor, 0)/m.free*unit)
 }
 
 func FuzzWindowAgainstModel(f *testing.F) {

@@ -26,8 +26,9 @@ type call struct {
 	wait     time.Duration // before the latest
 	begun    time.Time     // when the latest was sent
 	settled  time.Time     // when it was decided what follows it
-	claim    budget.Claim  // on the next, from the decision until it is sent
-	try      *try          // the latest, if it has a context of its own
+	claim    budget.Claim  // on the next, while claimed: from the decision until it is sent
+	claimed  bool
+	try      *try // the latest, if it has a context of its own
 	hosts    *attempt.Hosts
 	tries    []Try
 }
@@ -85,7 +86,7 @@ func (c *call) settle(res *result) (wait time.Duration, stop Reason) {
 		if !ok {
 			return 0, OutOfBudget
 		}
-		c.claim = claim
+		c.claim, c.claimed = claim, true
 	}
 	return wait, stop
 }
@@ -115,8 +116,7 @@ func (c *call) abort() func() {
 }
 
 // pause waits for the next attempt, counted from the decision to make one. It
-// returns goOn, or that the caller has left, and why. Who does not go on to pay
-// drops the claim.
+// returns goOn, or that the caller has left, and why.
 func (c *call) pause(res *result, wait time.Duration) (Reason, error) {
 	c.tell(c.Ctx, Event{
 		Kind: Waiting, Key: c.key, Attempt: c.attempts,
@@ -131,14 +131,22 @@ func (c *call) pause(res *result, wait time.Duration) (Reason, error) {
 		ended = c.Ended(time.Now())
 	}
 	if ended != nil {
-		c.claim.Drop()
 		return CallerEnded, ended
 	}
 	return goOn, nil
 }
 
+// letGo drops the claim that a call has not paid for in the end, by whatever way
+// it ended: a claim that stays would be missing to its key for ever.
+func (c *call) letGo() {
+	if c.claimed {
+		c.claim.Drop()
+	}
+}
+
 // pay pays for the next attempt, which is about to be sent.
 func (c *call) pay() Reason {
+	c.claimed = false
 	if !c.claim.Withdraw() {
 		return OutOfBudget
 	}

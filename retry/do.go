@@ -25,8 +25,7 @@ import (
 //
 // What fn returns is returned, the value of the last attempt too when all failed.
 // The error is fn's own, with the mark of Permanent if it has one, and inside an
-// *Error if there was more than one attempt or if another was worth making and
-// was not made.
+// *Error where that has more to say.
 func Do[T any](
 	ctx context.Context, r *Retrier, key string, fn func(context.Context) (T, error),
 ) (T, error) {
@@ -36,6 +35,7 @@ func Do[T any](
 		return none, err
 	}
 	c := r.begin(caller, key)
+	defer c.letGo()
 	for {
 		value, err := tryFunc(ctx, &c, fn)
 		res := c.functionResult(err)

@@ -36,6 +36,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.next.RoundTrip(req) // which says what is wrong with it
 	}
 	c := t.retrier.begin(rt.CallerOf(req), t.key(req))
+	defer c.letGo()
 	for send := req; ; {
 		resp, err := t.send(&c, send)
 		res := t.result(&c, send, resp, err)
@@ -118,7 +119,6 @@ func (t *transport) result(c *call, sent *http.Request, resp *http.Response, err
 func (t *transport) again(c *call, req *http.Request) (*http.Request, Reason, error) {
 	again, err := rt.Replay(c.mark(c.attempts+1), req)
 	if err != nil {
-		c.claim.Drop()
 		return nil, BodyLost, err
 	}
 	if t.retrier.cfg.AttemptHeader {
@@ -141,7 +141,7 @@ func (t *transport) handOver(
 	c *call, resp *http.Response, res *result, stop Reason, cause error,
 ) (*http.Response, error) {
 	if resp != nil && !errors.Is(cause, context.Canceled) {
-		_ = c.finish(res, stop, nil)
+		_ = c.finish(res, stop, cause) // for the event
 		return resp, nil
 	}
 	return nil, c.finish(res, stop, cause)

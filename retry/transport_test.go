@@ -584,6 +584,44 @@ func TestCallOfSeveralAttemptsIsUnsentOnlyIfAllWere(t *testing.T) {
 	})
 }
 
+func TestClaimsAreLetGoWhateverPanics(t *testing.T) {
+	bubble(t, "GetBody, and the discarded body", func(t *testing.T) {
+		b := budget.MustNew(budget.Config{Floor: 0.1}) // one attempt
+		transport := retry.MustNew(retry.Config{Budget: b}).Transport(roundTripFunc(
+			func(req *http.Request) (*http.Response, error) {
+				resp := answer(req, 503, "")
+				if req.Header.Get("Close-Panics") != "" {
+					resp.Body = closeFunc{resp.Body, func() { panic("close") }}
+				}
+				return resp, nil
+			}))
+		req := request(t, "PUT", "x")
+		req.GetBody = func() (io.ReadCloser, error) { panic("body") }
+		assert.PanicsWithValue(t, "body", func() { _, _ = transport.RoundTrip(req) })
+		req = request(t, "GET", "")
+		req.Header.Set("Close-Panics", "yes")
+		assert.PanicsWithValue(t, "close", func() { _, _ = transport.RoundTrip(req) })
+		_, ok := b.Claim("shop.test")
+		assert.True(t, ok, "nobody holds it any more")
+	})
+}
+
+func TestLostBodyIsToldToTheObserver(t *testing.T) {
+	bubble(t, "although the caller gets the response", func(t *testing.T) {
+		var lost error
+		cfg := retry.Config{Observe: func(_ context.Context, e retry.Event) {
+			if e.Kind == retry.Stopped {
+				lost = e.Err
+			}
+		}}
+		req := request(t, "PUT", "x")
+		req.GetBody = func() (io.ReadCloser, error) { return nil, errBoom }
+		got, _ := send(t, cfg, always(503), req)
+		assert.Equal(t, 503, got.status)
+		assert.ErrorIs(t, lost, errBoom)
+	})
+}
+
 func TestSnapshotDoesNotDependOnObserve(t *testing.T) {
 	bubble(t, "the caller's end", func(t *testing.T) {
 		for _, observe := range []func(context.Context, retry.Event){nil, func(context.Context, retry.Event) {}} {

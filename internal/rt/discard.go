@@ -11,7 +11,8 @@ import (
 )
 
 // The bounds of draining. A drained connection is reused, and that is worth
-// this much and no more: past it the connection is given up.
+// this much and no more: past it the connection is given up. A body that does
+// not heed the end of its attempt either gets its time twice.
 const (
 	DrainBytes = 64 << 10
 	DrainTime  = 50 * time.Millisecond
