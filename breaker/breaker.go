@@ -114,6 +114,9 @@ func (b *Breaker) lock(key string, now int64) (*circuit, *Rules) {
 // returns the rules that it went by.
 func (b *Breaker) advance(c *circuit, now int64) *Rules {
 	was, rules := c.state, b.rules.Load()
+	if c.retired {
+		return rules
+	}
 	c.advance(now, rules, rand.Float64)
 	b.track(was, c.state)
 	return rules

@@ -25,6 +25,7 @@ type Call struct {
 // caller's, and not held against the circuit.
 func (b *Breaker) Allow(ctx context.Context, key string) (Call, error) {
 	now := b.now()
+	late := b.tooLate(ctx, now) // not under the lock: a context is code of the user's
 	c, rules := b.lock(key, now)
 	v := c.ask(now, rules, b.cfg.Probe != nil && c.key != keyed.OverflowKey)
 	switch {
@@ -33,7 +34,7 @@ func (b *Breaker) Allow(ctx context.Context, key string) (Call, error) {
 		return b.turnAway(ctx, c, key, now, rules)
 	case v == refuse:
 		return b.turnAway(ctx, c, key, now, rules)
-	case b.tooLate(ctx, now):
+	case late:
 		v = passUncounted // it will fail, which says nothing about whom it calls
 	}
 	call := b.begin(ctx, c, v, now, rules)
@@ -140,6 +141,9 @@ func (call Call) end(res result) {
 	}
 	if res.outcome != Failure && res.outcome != Ignored {
 		c.alive(now)
+	}
+	if call.f.probe {
+		c.probes.settle(call.f)
 	}
 	rules := b.advance(c, now)
 	if res.outcome == Success && call.slow(now, rules) {

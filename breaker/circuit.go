@@ -51,6 +51,7 @@ type circuit struct {
 
 	probes   probes
 	probing  uint64  // the epoch in which Config.Probe was started, while it runs
+	asked    int64   // when a call last asked to pass, in the half-open state
 	credit   float64 // in the ramp: a call passes for each whole one
 	override override
 	pending  []Event // not told yet
@@ -83,10 +84,10 @@ func (c *circuit) advance(now int64, r *Rules, draw func() float64) {
 			c.probes = probes{}
 		}
 	case HalfOpen:
-		switch changed := c.probes.expire(now); {
-		case changed && c.probing == c.epoch: // Config.Probe hangs, and nobody else asks
+		switch bad, good := c.probes.expire(now); {
+		case bad > 0 && c.probing == c.epoch: // Config.Probe hangs, and nobody else asks
 			c.open(CauseProbes, now, r, draw)
-		case changed:
+		case bad+good > 0:
 			c.judgeProbes(now, r, draw)
 		}
 	case Ramping:
@@ -113,6 +114,7 @@ func (c *circuit) ask(now int64, r *Rules, active bool) verdict {
 	case Closed:
 		return pass
 	case HalfOpen:
+		c.asked = now
 		return c.askProbe(r, active)
 	case Ramping:
 		if c.credit += c.share(now, r); c.credit >= 1 {
@@ -177,7 +179,9 @@ func (c *circuit) headers(f *flight, now int64, r *Rules) {
 	f.headers = max(now-f.start, 1)
 	c.lastAnswer = now
 	c.flights.arrive(f)
-	c.probes.arrive(f, now+int64(r.ProbeTimeout))
+	if r.SlowAfter == 0 || f.headers <= int64(r.SlowAfter) {
+		c.probes.arrive(f, now+int64(r.ProbeTimeout))
+	}
 }
 
 // result is what became of a call, as far as its circuit is concerned.
@@ -240,6 +244,7 @@ func (c *circuit) troubled(now int64, r *Rules) bool {
 	case Open:
 		quiet = c.openUntil
 	case HalfOpen:
+		quiet = max(c.since, c.asked)
 	}
 	return now < quiet+int64(r.HealAfter)
 }

@@ -89,9 +89,11 @@ func (fs *flights) forget() {
 }
 
 // stalled counts the calls that have waited since before, but not past most.
-func (fs *flights) stalled(before int64, most int) (n int) {
+func (fs *flights) stalled(before int64, epoch uint64, most int) (n int) {
 	for f := fs.oldest; f != nil && f.start <= before && n < most; f = f.next {
-		n++
+		if f.epoch == epoch {
+			n++
+		}
 	}
 	return n
 }

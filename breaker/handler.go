@@ -31,8 +31,14 @@ func (b *Breaker) Handler(next http.Handler) http.Handler {
 
 // serve calls next and counts what it does. A panic goes on as it came.
 func serve(call Call, next http.Handler, w http.ResponseWriter, req *http.Request) {
+	judged := ByRule // until the header is written
 	wrapped, seen := rw.Wrap(w, rw.Hooks{
-		Header: func(int, http.Header) { call.Headers() },
+		Header: func(status int, header http.Header) {
+			// A bad answer is none to build on before the handler has returned.
+			if judged = call.b.judgeStatus(status, header); judged == Success {
+				call.Headers()
+			}
+		},
 		Hijack: func() { call.DoneAs(Success) }, // what follows is no answer but a connection
 	})
 	returned := false
@@ -46,7 +52,10 @@ func serve(call Call, next http.Handler, w http.ResponseWriter, req *http.Reques
 	if status == 0 {
 		status = http.StatusOK // net/http writes it when the handler returns
 	}
-	res := result{outcome: call.ignoredOr(call.b.judgeStatus(status, w.Header()))}
+	if judged == ByRule {
+		judged = call.b.judgeStatus(status, w.Header())
+	}
+	res := result{outcome: call.ignoredOr(judged)}
 	if res.outcome == Failure || res.outcome == Overload {
 		res.err = &StatusError{Status: status}
 		res.hint, _ = outcome.RetryAfter(w.Header(), time.Now())

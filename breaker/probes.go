@@ -35,6 +35,10 @@ func (p *probes) arrive(f *flight, deadline int64) {
 	}
 }
 
+// settle takes f out of those that time alone would make good: its result is
+// known, which counts for more.
+func (p *probes) settle(f *flight) { without(&p.answering, f) }
+
 // end forgets f.
 func (p *probes) end(f *flight) {
 	without(&p.waiting, f)
@@ -56,13 +60,13 @@ func (p *probes) add(good bool) {
 	}
 }
 
-// expire counts the probes whose deadlines have passed, and reports whether
-// there were any.
-func (p *probes) expire(now int64) bool {
-	bad, good := late(&p.waiting, now), late(&p.answering, now)
+// expire counts the probes whose deadlines have passed, and returns how many have
+// failed by that, and succeeded.
+func (p *probes) expire(now int64) (bad, good int) {
+	bad, good = late(&p.waiting, now), late(&p.answering, now)
 	p.bad += bad
 	p.good += good
-	return bad+good > 0
+	return bad, good
 }
 
 func late(places *[]place, now int64) (n int) {

@@ -69,6 +69,9 @@ func (t *transport) settle(call Call, resp *http.Response, err error) {
 		call.end(result{outcome: judged, err: err, hint: hint})
 		return
 	}
+	if judged != Success && resp != nil {
+		call.Headers()
+	}
 	if judged != Success || !rt.Readable(resp) || resp.StatusCode == http.StatusSwitchingProtocols {
 		call.end(statusResult(judged, resp))
 		return
