@@ -21,7 +21,8 @@
 //
 //	extra attempts per second ≤ max(Ratio × requests per second, Floor)
 //
-// beyond what was saved up before it: at most one window's worth (Config.TTL,
+// (where the two are about equal and requests come at random, up to a twentieth
+// more) beyond what was saved up before it: at most one window's worth (Config.TTL,
 // 10 s by default), a tenth of the requests of the last ten seconds. A deposit
 // that is not used within the window is lost. Withdrawals take the oldest first,
 // so that attempts go on at an even rate once the savings are spent.
