@@ -88,7 +88,7 @@ func (c *call) functionResult(err error) result {
 		return result{judged: Accept}
 	}
 	res := result{
-		err: err, host: hostOfError(err), kind: outcome.OfError(c.Ctx, err),
+		err: err, host: rt.HostOfError(err), kind: outcome.OfError(c.Ctx, err),
 		replayable: true, repeatable: true,
 	}
 	res.hint, _ = outcome.Hint(err)

@@ -92,7 +92,7 @@ func (t *transport) result(c *call, sent *http.Request, resp *http.Response, err
 		}
 	}()
 	cfg := &t.retrier.cfg
-	res := result{err: err, host: hostOf(sent, resp, err)}
+	res := result{err: err, host: rt.HostOf(sent, resp, err)}
 	if resp != nil {
 		res.status = resp.StatusCode
 		res.kind = outcome.OfStatus(resp.StatusCode)
@@ -149,32 +149,6 @@ func (t *transport) handOver(
 
 // CloseIdleConnections closes those of the transport below.
 func (t *transport) CloseIdleConnections() { rt.CloseIdle(t.next) }
-
-// hostOf returns where an attempt went: a router below may have sent it
-// elsewhere than its URL says, and tells by the response or by the error.
-func hostOf(sent *http.Request, resp *http.Response, err error) string {
-	if resp != nil && resp.Request != nil && resp.Request.URL != nil {
-		return resp.Request.URL.Host
-	}
-	if err != nil {
-		if host := hostOfError(err); host != "" {
-			return host
-		}
-	}
-	return sent.URL.Host
-}
-
-// hostOfError returns where an attempt failed, as far as its error tells.
-func hostOfError(err error) string {
-	routed, ok := errors.AsType[interface {
-		error
-		Host() string
-	}](err)
-	if !ok {
-		return ""
-	}
-	return routed.Host()
-}
 
 // hintOf returns how long the answer, or a policy's refusal, asks to wait.
 func hintOf(resp *http.Response, err error) (wait time.Duration) {

@@ -83,3 +83,31 @@ func Background(ctx context.Context) bool {
 	marked, _ := ctx.Value(backgroundKey{}).(bool)
 	return marked
 }
+
+// Hedged is a context marked as a hedged attempt, for those who allocate a struct
+// per attempt anyway: embed it, and the mark costs nothing more. Its zero value is
+// of no use; see Hedging.
+type Hedged struct {
+	context.Context
+
+	mark mark
+}
+
+// Hedging is WithHedge for a struct that embeds the context.
+func Hedging(ctx context.Context, n int, hosts *Hosts) Hedged {
+	m := of(ctx)
+	m.hedge = n
+	if hosts != nil {
+		m.hosts = hosts
+	}
+	return Hedged{ctx, m}
+}
+
+// Value returns the mark to those of this package who ask, and what the context
+// below has to all others.
+func (h *Hedged) Value(key any) any {
+	if key == (markKey{}) {
+		return &h.mark
+	}
+	return h.Context.Value(key)
+}

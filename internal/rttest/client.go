@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 )
 
 // Fact is something that the suite cannot find out about a policy by itself.
@@ -12,6 +13,14 @@ type Fact string
 // Overlaps says that attempts of one call can run at the same time. Such a policy may hold on to a
 // response while another attempt is on its way, and need not discard it before that one starts.
 const Overlaps Fact = "overlaps"
+
+// Lingers says that an attempt that lost may go on for up to a second after the call, so that its
+// connection is reused.
+const Lingers Fact = "lingers"
+
+// Multicasts says that every call is several attempts at once. Each needs a connection of its own,
+// which is lost with it if it is canceled, so that nothing is asked of the reuse of connections.
+const Multicasts Fact = "multicasts"
 
 // Client runs the client half of the contract. It calls wrap whenever a clause needs a policy
 // without a history. Configure the policy so that it answers within a second of virtual time what
@@ -29,10 +38,29 @@ func Client(t *testing.T, wrap func(next http.RoundTripper) http.RoundTripper, f
 type policy struct {
 	over     func(next http.RoundTripper) http.RoundTripper
 	overlaps bool
+	lingers  bool
+	multiple bool
 }
 
 func newPolicy(wrap func(http.RoundTripper) http.RoundTripper, facts []Fact) policy {
-	return policy{over: wrap, overlaps: slices.Contains(facts, Overlaps)}
+	return policy{
+		over: wrap, overlaps: slices.Contains(facts, Overlaps), lingers: slices.Contains(facts, Lingers),
+		multiple: slices.Contains(facts, Multicasts),
+	}
+}
+
+// settle gives attempts that may linger the time to end.
+func (p policy) settle() {
+	if p.lingers {
+		time.Sleep(time.Second)
+	}
+}
+
+// checkSettled reports what attempts have left behind.
+func (p policy) checkSettled(tb TB, b *base) {
+	tb.Helper()
+	p.settle()
+	b.checkSettled(tb)
 }
 
 type clientClause struct {
@@ -48,7 +76,10 @@ func (c clientClause) run(tb TB, p policy) {
 		c.check(tb, p)
 		return
 	}
-	Bubble(tb, func(tb TB) { c.check(tb, p) })
+	Bubble(tb, func(tb TB) {
+		defer p.settle()
+		c.check(tb, p)
+	})
 }
 
 func clientClauses() []clientClause {

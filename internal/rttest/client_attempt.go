@@ -40,7 +40,7 @@ func attemptLeftRunningOwnsItsRequest(tb TB, p policy) {
 		}
 	}
 	time.Sleep(2 * time.Hour)
-	b.checkSettled(tb)
+	p.checkSettled(tb, b)
 }
 
 func running(b *base) []*trip {
@@ -124,7 +124,7 @@ func checkPanic(tb TB, p policy, s script, value any) {
 	if panicked && res.panicked != value {
 		tb.Errorf("an attempt panicked with %v, its caller got %+v", value, res)
 	}
-	b.checkSettled(tb)
+	p.checkSettled(tb, b)
 	sent.checkClosed(tb)
 	ctx.checkReleased(tb)
 }
@@ -146,7 +146,7 @@ func latePanicIsContained(tb TB, p policy) {
 		tb.Errorf("the panic of an attempt that lost reached the caller: %v", res.panicked)
 	}
 	res.finish(tb)
-	b.checkSettled(tb)
+	p.checkSettled(tb, b)
 	ctx.checkReleased(tb)
 }
 
@@ -173,7 +173,7 @@ func goexitEndsTheCaller(tb TB, p policy) {
 		if last := b.count(); !exited && (s.name != "after 503" || last > 1) {
 			tb.Errorf("an attempt ended its goroutine, its caller got %+v", res)
 		}
-		b.checkSettled(tb)
+		p.checkSettled(tb, b)
 		ctx.checkReleased(tb)
 	}
 }

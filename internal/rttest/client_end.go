@@ -61,7 +61,7 @@ func contextsEndWithFailure(tb TB, p policy) {
 		res.drop()
 		if res.err != nil {
 			ctx.checkReleased(tb)
-			b.checkSettled(tb)
+			p.checkSettled(tb, b)
 		}
 	}
 }

@@ -82,7 +82,7 @@ func discardedAreDrained(tb TB, p policy) {
 			return s.script(t)
 		})
 		call(tb, p.over(b), newRequest(newCaller(), tb, http.MethodGet)).finish(tb)
-		b.checkSettled(tb)
+		p.checkSettled(tb, b)
 	}
 }
 
@@ -129,7 +129,7 @@ func checkDiscard(tb TB, p policy, s script) {
 	}
 	res.drop()
 	time.Sleep(drainTime) // A policy may discard what it does not wait for in the background.
-	b.checkSettled(tb)
+	p.checkSettled(tb, b)
 	if taken, _, _ := b.seen()[0].answer.state(); taken > drainBytes {
 		tb.Errorf("%d bytes of a discarded body were read, at most 64 KiB are worth a connection", taken)
 	}

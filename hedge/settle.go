@@ -1,0 +1,310 @@
+package hedge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+)
+
+// result is what became of an attempt.
+type result[R any] struct {
+	lane    *lane // nil if there was none: the caller has left
+	answer  R
+	err     error
+	facts   facts
+	host    string
+	verdict verdict
+	crash   *crash
+}
+
+// answered reports whether there is an answer, good or bad.
+func (res *result[R]) answered() bool { return res.lane != nil && res.err == nil && res.crash == nil }
+
+// end releases the context of the attempt.
+func (res *result[R]) end() {
+	if res.lane != nil {
+		res.lane.end()
+	}
+}
+
+// crash is the end of a goroutine by a panic or by runtime.Goexit.
+type crash struct {
+	value any // of the panic; nil is Goexit
+	stack []byte
+}
+
+func crashOf(value any) *crash { return &crash{value: value, stack: debug.Stack()} }
+
+// step is what follows a failed attempt.
+type step uint8
+
+const (
+	goOn    step = iota // the call waits for others, or makes another attempt
+	ended               // the call is over
+	tooLate             // it was over before
+)
+
+// settle takes the result of an attempt, and returns the attempt that is made
+// next in its goroutine, if any.
+func (r *race[R]) settle(res result[R]) *lane {
+	if res.crash != nil || res.verdict == accepted {
+		r.win(res)
+		return nil
+	}
+	next, follows, refused := r.fail(res)
+	switch follows {
+	case tooLate:
+		r.late(res)
+		return nil
+	case ended:
+		r.lose(nil, 0, res.err)
+	case goOn:
+		r.door.keep(res.lane, res.answer)
+		res.lane.end()
+		r.rest(res, next != nil)
+	}
+	r.failed(res)
+	if refused != allowed {
+		r.refuse(Failure, refused)
+	}
+	return next
+}
+
+// win makes a result the outcome, unless there is one.
+func (r *race[R]) win(res result[R]) {
+	r.mu.Lock()
+	first := !r.over
+	inTime := res.lane.n == 1 && !r.fired
+	if first {
+		r.finish(res)
+	}
+	r.mu.Unlock()
+	if !first {
+		r.late(res)
+		return
+	}
+	if inTime && res.crash == nil {
+		r.learn()
+	}
+	grace := r.grace
+	if grace > 0 && r.door.frugal(res.answer) {
+		grace = 0
+	}
+	r.lose(res.lane, grace, nil)
+}
+
+// learn tells the tracker that the first attempt was in time.
+func (r *race[R]) learn() {
+	switch {
+	case r.limits.delay != 0:
+	case r.aim.delay == 0:
+		r.cell.tracker.learn(time.Since(r.begun), &r.target)
+	default:
+		r.cell.tracker.observe(false, r.aim.level, &r.target)
+	}
+}
+
+// fail notes a failed attempt and decides what follows.
+func (r *race[R]) fail(res result[R]) (next *lane, follows step, refused Reason) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return nil, tooLate, allowed
+	}
+	r.tries = append(r.tries, Try{Attempt: res.lane.n, Host: res.host, Status: res.facts.status, Err: res.err})
+	r.back = r.back || res.lane.n == 1
+	res.lane.told = true
+	if left := r.Ended(now); left != nil {
+		r.finish(r.choose(res, left))
+		return nil, ended, allowed
+	}
+	if res.verdict == failed && !r.full() {
+		if refused = r.mayRepeat(r.key, r.cell, now); refused == allowed {
+			return r.add(Failure), goOn, allowed
+		}
+	}
+	if r.running == 1 {
+		r.finish(r.choose(res, nil))
+		return nil, ended, refused
+	}
+	return nil, goOn, refused
+}
+
+// choose returns the outcome of a call without an acceptable answer, of which res
+// is the last attempt: the latest response, or the first error. left is why the
+// caller has left, if it has; who canceled a call expects no response.
+func (r *race[R]) choose(res result[R], left error) result[R] {
+	switch {
+	case res.answered() || r.best.lane == nil:
+		return res
+	case left == nil || r.best.answered() && !errors.Is(left, context.Canceled):
+		return r.best
+	default: // res is how the caller's end looks from below
+		res.err = r.after(res.err)
+		return res
+	}
+}
+
+// rest keeps a failed result in case no better one comes. An attempt that goes
+// on in its place has been counted already.
+func (r *race[R]) rest(res result[R], goesOn bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running--
+	if r.over {
+		return
+	}
+	r.best = r.choose(res, nil)
+	if r.running == 0 && !goesOn {
+		r.finish(r.best)
+	}
+}
+
+// finish makes a result the outcome. It needs the lock.
+func (r *race[R]) finish(out result[R]) {
+	r.over, r.outcome = true, out
+	if r.wake != nil {
+		close(r.wake)
+	}
+}
+
+// late takes the result of an attempt that nobody waits for.
+func (r *race[R]) late(res result[R]) {
+	if res.answered() {
+		r.door.discard(res.lane, res.answer)
+		return
+	}
+	res.lane.end()
+	if res.crash != nil && res.crash.value != nil {
+		r.report(Event{
+			Kind: Panicked, Attempt: res.lane.n,
+			Err: &PanicError{Value: res.crash.value, Stack: res.crash.stack},
+		})
+	}
+}
+
+// leave ends a call that its caller does not wait for any longer.
+func (r *race[R]) leave() {
+	left := r.giveUp()
+	if left != nil {
+		r.lose(nil, 0, left)
+	}
+}
+
+// giveUp makes the best there is the outcome and returns why the caller has left,
+// or nil if there is an outcome already.
+func (r *race[R]) giveUp() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return nil
+	}
+	left := r.Ended(time.Now())
+	out := r.best
+	if !out.answered() || errors.Is(left, context.Canceled) {
+		out = result[R]{err: r.after(left)}
+	}
+	r.finish(out)
+	return left
+}
+
+// after joins the caller's end with what the attempts had come to before it.
+func (r *race[R]) after(left error) error {
+	switch {
+	case r.best.lane == nil:
+		return left
+	case r.best.err == nil:
+		status := r.best.facts.status
+		return fmt.Errorf("%w (after status %d %s)", left, status, http.StatusText(status))
+	default:
+		return fmt.Errorf("%w (after %w)", left, r.best.err)
+	}
+}
+
+// abandon ends a call whose own goroutine is unwinding, and reports whether it
+// was over before.
+func (r *race[R]) abandon() (over bool) {
+	r.mu.Lock()
+	over = r.over
+	if !over {
+		r.finish(result[R]{})
+	}
+	r.mu.Unlock()
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	r.first.leave()
+	if !over {
+		r.first.end()
+		r.lose(nil, 0, errAbandoned)
+	}
+	return over
+}
+
+var errAbandoned = errors.New("hedge: the first attempt panicked")
+
+// contain takes a panic of an attempt in the caller's goroutine that another has
+// overtaken, and returns the outcome. A Goexit cannot be contained.
+func (r *race[R]) contain(value any) result[R] {
+	if value == nil {
+		r.late(r.outcome)
+		return result[R]{}
+	}
+	r.report(Event{Kind: Panicked, Attempt: 1, Err: &PanicError{Value: value, Stack: debug.Stack()}})
+	return r.outcome
+}
+
+// lose cancels all attempts but the winner, if there is one, and tells of those
+// beyond the first. The call is over.
+func (r *race[R]) lose(winner *lane, grace time.Duration, err error) {
+	if winner != &r.first && r.outcome.lane != &r.first {
+		r.first.lose(grace)
+	}
+	for _, l := range r.hedges {
+		if l != winner && l != r.outcome.lane {
+			l.lose(grace)
+		}
+	}
+	for _, l := range r.hedges {
+		switch {
+		case l.told || !l.departed:
+		case l == winner:
+			r.won(l)
+		default:
+			r.lost(l, Event{Err: err})
+		}
+	}
+}
+
+// failed tells of a failed attempt, if it is one that was added.
+func (r *race[R]) failed(res result[R]) {
+	if res.lane.n > 1 {
+		r.lost(res.lane, Event{Status: res.facts.status, Err: res.err})
+	}
+}
+
+// surface lets the end of an attempt's goroutine become that of the caller's.
+func (r *race[R]) surface(out *result[R]) {
+	if out.crash == nil {
+		return
+	}
+	out.lane.end()
+	if out.crash.value == nil {
+		runtime.Goexit()
+	}
+	panic(out.crash.value) //nolint:forbidigo // it is the attempt's panic, which the caller would have had without us
+}
+
+// errorOf returns the error of a call that ended with one: the attempt's own, if
+// there was one only.
+func (r *race[R]) errorOf(out *result[R]) error {
+	if out.verdict != accepted && len(r.tries) > 1 || len(r.tries) == 1 && out.lane == nil {
+		return &Error{Tries: r.tries, Err: out.err}
+	}
+	return out.err
+}
