@@ -32,6 +32,7 @@ func (f *facts) verdict() verdict {
 		return accepted
 	case Fail:
 		return failed
+	case ByRule:
 	}
 	switch f.kind {
 	case outcome.OK, outcome.ClientError:

@@ -239,13 +239,22 @@ func (r *race[R]) attempt(l *lane) (res result[R]) {
 // depart reports whether there is still a use for an attempt beyond the first,
 // and if so counts it and tells of it.
 func (r *race[R]) depart(l *lane) bool {
-	r.mu.Lock()
-	l.departed = !r.over
-	r.mu.Unlock()
-	if l.departed {
-		r.sent(l)
+	if !r.leaves(l) {
+		return false
 	}
-	return l.departed
+	r.sent(l)
+	return true
+}
+
+// leaves notes that an attempt beyond the first is sent, unless the call is over.
+func (r *race[R]) leaves(l *lane) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return false // and l is left alone: who ended the call reads it
+	}
+	l.departed = true
+	return true
 }
 
 // isOver reports whether the call has its outcome.
