@@ -9,10 +9,10 @@
 //
 //	budget   how much extra load retries and hedges may add, together
 //	retry    short timeout, try again, within a budget
+//	hedge    a second request when the first is slow; first acceptable answer wins
 //	breaker  stop calling what fails, by rule or by hand
 //
-// To come, and already part of the plan below: hedge (send a second request when
-// the first is slow), backpressure (admit what can be finished in time), route (to
+// To come, and already part of the plan below: backpressure (admit what can be finished in time), route (to
 // a healthy host, never twice to the same), stale (an old answer now beats a new
 // answer too late), healthcheck (know your own health without asking on every
 // request), telemetry (OpenTelemetry for all of them).
@@ -27,10 +27,11 @@
 //	         client     server   functions  by hand
 //	budget                                  Deposit, Withdraw, Claim
 //	retry    Transport           Do, Run
+//	hedge    Transport           Do, Run
 //	breaker  Transport  Handler  Do, Run    Allow, Admin
 //
-// retry has no Handler: a handler's writes have gone to the client, and cannot
-// be taken back for a second attempt.
+// retry and hedge have no Handler: a handler's writes have gone to the client,
+// and cannot be taken back for another attempt.
 //
 // The doors of one object share its state. That is meant for one side of a
 // service. Share an object between client and server only to administer both at
