@@ -54,10 +54,11 @@ type Config struct {
 	Key func(*http.Request) string `json:"-"`
 
 	// Judge overrides, per attempt, what is good enough to be the answer. It must
-	// not read the body, and may be called by several attempts at once. Nil, or
+	// not read the body, and may be called by several attempts at once, the last of
+	// them while the call returns. Nil, or
 	// ByRule, means: errors of the transport, 429 and 5xx but 501 are not. Of these
-	// 429, 500 and what is above 504 start no other attempt, as that would seldom
-	// help.
+	// 429, 500, what is above 504, and refusals by a policy of ours below (unless
+	// there are Endpoints) start no other attempt, as that would seldom help.
 	Judge func(*http.Response, error) Outcome `json:"-"`
 
 	// JudgeError is Judge for Do and Run. Nil, or ByRule, means: every error
@@ -75,9 +76,9 @@ type Config struct {
 	// it finds the hosts that the other attempts of a call went to.
 	Endpoints []string
 
-	// Percent is the one knob: of how many calls, at most, the timer starts
-	// another attempt. Zero means 5; from 0.01 to 100. It is exact over time, with
-	// up to 30 hedges of credit per key. AtOnce has no use for it.
+	// Percent is the one knob: how many attempts the timer adds, at most, per
+	// hundred calls. Zero means 5; from 0.01 to 100. It is exact over time, with up to
+	// 60 hedges of credit per key. AtOnce has no use for it.
 	Percent float64
 
 	// MaxAttempts is the most attempts that a call makes, the first included.
@@ -87,8 +88,8 @@ type Config struct {
 
 	// Budget pays for every further attempt, those that a failure starts too. Nil
 	// means one of this Hedger's own: a tenth of the calls, or twice Percent where
-	// that is more, and at least one per second for each key. With AtOnce nil
-	// means none.
+	// that is more (but one for each at most), and at least one per second for each key.
+	// With AtOnce nil means none.
 	Budget *budget.Budget `json:"-"`
 
 	// MaxKeys bounds the number of keys. Zero means 1024. Past it the key unused
@@ -110,9 +111,9 @@ type Config struct {
 
 	// LoserGrace is how long an HTTP/1 attempt may go on after another one has
 	// won, so that its connection can be used again: net/http closes the
-	// connections of canceled requests. Zero means none; at most a minute. It
-	// costs a goroutine per call, and the server the work. Over HTTP/2 losers are
-	// canceled at once.
+	// connections of canceled requests. Zero means none; at most a minute, and not
+	// past the caller's deadline. It costs a goroutine per call, and the server the
+	// work. Over HTTP/2, and for requests with a body, losers are canceled at once.
 	LoserGrace time.Duration
 
 	// AttemptHeader tells the server the number of the attempt, from the second
@@ -172,12 +173,26 @@ func (cfg *Config) validate() error {
 	if cfg.Endpoints != nil && len(cfg.Endpoints) < 2 {
 		bad("Endpoints has %d, fewer than the two that hedging between them takes", len(cfg.Endpoints))
 	}
-	for _, endpoint := range cfg.Endpoints {
-		if _, err := parseEndpoint(endpoint); err != nil {
+	if len(cfg.Endpoints) > mostAttempts && cfg.MaxAttempts == 0 && cfg.Delay == AtOnce {
+		bad("Endpoints has %d for a multicast, more than %d", len(cfg.Endpoints), mostAttempts)
+	}
+	cfg.validateEndpoints(bad)
+	return errors.Join(wrong...)
+}
+
+func (cfg *Config) validateEndpoints(bad func(string, ...any)) {
+	seen := make(map[string]bool)
+	for _, text := range cfg.Endpoints {
+		endpoint, err := parseEndpoint(text)
+		switch {
+		case err != nil:
 			bad("Endpoints: %w", err)
+		case seen[endpoint.Host]:
+			bad("Endpoints has %q twice", endpoint.Host)
+		default:
+			seen[endpoint.Host] = true
 		}
 	}
-	return errors.Join(wrong...)
 }
 
 func (cfg *Config) validateDelays(bad func(string, ...any)) {
@@ -214,7 +229,7 @@ func parseEndpoint(text string) (*url.URL, error) {
 	if endpoint.Path == "/" {
 		endpoint.Path = ""
 	}
-	if endpoint.Scheme != "http" && endpoint.Scheme != "https" || endpoint.Host == "" || *endpoint != bare {
+	if endpoint.Scheme != "http" && endpoint.Scheme != "https" || endpoint.Hostname() == "" || *endpoint != bare {
 		return nil, fmt.Errorf("%q is not of the form http://host or https://host:port", text)
 	}
 	return endpoint, nil

@@ -14,6 +14,9 @@ type crash struct {
 
 func crashOf(value any) *crash { return &crash{value: value, stack: debug.Stack()} }
 
+// err is the crash as events tell of it.
+func (c *crash) err() error { return &PanicError{Value: c.value, Stack: c.stack} }
+
 // abandon ends a call whose own goroutine is unwinding, and reports whether it
 // was over before.
 func (r *race[R]) abandon() (over bool) {
@@ -23,10 +26,7 @@ func (r *race[R]) abandon() (over bool) {
 		r.finish(result[R]{})
 	}
 	r.mu.Unlock()
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-	r.first.leave()
+	r.dismiss()
 	if !over {
 		r.first.end()
 		r.lose(nil, 0, errAbandoned)
@@ -43,7 +43,7 @@ func (r *race[R]) contain(value any) result[R] {
 		r.late(r.outcome)
 		return result[R]{}
 	}
-	r.report(Event{Kind: Panicked, Attempt: 1, Err: &PanicError{Value: value, Stack: debug.Stack()}})
+	r.report(Event{Kind: Panicked, Attempt: 1, Err: crashOf(value).err()})
 	return r.outcome
 }
 

@@ -11,7 +11,8 @@ import (
 type verdict uint8
 
 const (
-	accepted verdict = iota // it is the call's answer
+	unjudged verdict = iota // it came when the call was over, or has crashed
+	accepted                // it is the call's answer
 	hopeless                // it loses to any other, but another attempt would not help
 	failed                  // it loses to any other, and another attempt is made at once
 )
@@ -37,7 +38,7 @@ func (f *facts) verdict() verdict {
 	switch f.kind {
 	case outcome.OK, outcome.ClientError:
 		return accepted
-	case outcome.Throttled, outcome.Canceled:
+	case outcome.Throttled, outcome.Canceled, outcome.Refused:
 		return hopeless
 	case outcome.ServerError:
 		return ofServerError(f.status)

@@ -22,6 +22,11 @@ const (
 	// However many attempts were in flight when a server slowed down, their
 	// delays at most double.
 	leap = math.Ln2
+
+	// observers is how many first attempts at a time tell the tracker whether they
+	// outlived their delay. Those in flight all go by an old delay: with hundreds of
+	// them to move it, it would swing between far too short and far too long.
+	observers = 16
 )
 
 // tracker finds the delay that a share of all first attempts outlives. All that
@@ -33,12 +38,12 @@ const (
 //	in time:   level −= gain × share
 //
 // where level is the logarithm of the delay. It is at rest just where a share of
-// attempts outlives it, and since each hedge raises it and each call lowers it, it
-// also bounds their sum: it is the integral control of the hedge rate. There is no
-// window that a stall could poison.
+// attempts outlives it: it is the integral control of the hedge rate, with what is in
+// flight as its dead time. There is no window that a stall could poison.
 type tracker struct {
-	state atomic.Uint64 // level and run, see trackerState
-	seen  atomic.Int32  // answers in the warm-up
+	state    atomic.Uint64 // level and run, see trackerState
+	seen     atomic.Int32  // answers in the warm-up
+	watching atomic.Int32  // first attempts that will tell
 }
 
 // trackerState is what fits in a word: the logarithm of the delay in milliseconds,
@@ -101,25 +106,44 @@ func (t *tracker) aim(to *target) aim {
 		return aim{}
 	}
 	level := float64(stateOf(t.state.Load()).level)
-	return aim{time.Duration(math.Exp(level) * float64(time.Millisecond)), level}
+	return aim{max(time.Duration(math.Exp(level)*float64(time.Millisecond)), 1), level}
 }
 
-// learn is told how long a first attempt took in the warm-up. It ends with the
-// longest of its times as the level: the quantile that the share is about.
+// watch reports whether a first attempt that starts now is to tell the tracker how it
+// went. That must not depend on how it will go. It ends with observe or unwatch.
+func (t *tracker) watch() bool {
+	if t.watching.Add(1) <= observers {
+		return true
+	}
+	t.unwatch()
+	return false
+}
+
+// unwatch ends the watch of an attempt that does not tell.
+func (t *tracker) unwatch() { t.watching.Add(-1) }
+
+// learn is told how long a first attempt took that began in the warm-up. That ends
+// with the longest of its times as the level: the quantile that the share is about.
 func (t *tracker) learn(took time.Duration, to *target) {
+	if t.seen.Load() >= to.warmup {
+		return // a straggler: it says what the tracker knows better by now
+	}
 	level := to.clamp(levelOf(max(took, 1)))
 	for {
 		old := t.state.Load()
-		if state := stateOf(old); t.seen.Load() > 0 && level <= float64(state.level) ||
-			t.state.CompareAndSwap(old, trackerState{level: float32(level)}.word()) {
+		known := old != 0 // learn leaves a run of 1
+		if known && level <= float64(stateOf(old).level) ||
+			t.state.CompareAndSwap(old, trackerState{level: float32(level), run: 1}.word()) {
 			t.seen.Add(1)
 			return
 		}
 	}
 }
 
-// observe is told whether a first attempt outlived the delay of level from.
+// observe is told whether a first attempt that is watched outlived the delay of level
+// from.
 func (t *tracker) observe(outlived bool, from float64, to *target) {
+	t.unwatch()
 	for {
 		old := t.state.Load()
 		if t.state.CompareAndSwap(old, stateOf(old).next(outlived, from, to).word()) {
@@ -163,12 +187,13 @@ type allowance struct{ left atomic.Int64 }
 
 const (
 	wholeHedge = 1_000_000
-	mostSaved  = 30 * wholeHedge // the range of the level in a gap between fast and slow, divided by gain
+	mostSaved  = 60 * wholeHedge // chance needs some: those whose attempts nobody watches are hedged too
 )
 
 // add adds what a call pays.
-func (a *allowance) add(share float64) {
-	pays := int64(share * wholeHedge)
+func (a *allowance) add(share float64) { a.put(int64(share * wholeHedge)) }
+
+func (a *allowance) put(pays int64) {
 	for {
 		left := a.left.Load()
 		if left >= mostSaved || a.left.CompareAndSwap(left, min(left+pays, mostSaved)) {
@@ -191,4 +216,4 @@ func (a *allowance) take() bool {
 }
 
 // giveBack returns a hedge that was taken but not sent.
-func (a *allowance) giveBack() { a.left.Add(wholeHedge) }
+func (a *allowance) giveBack() { a.put(wholeHedge) }

@@ -20,13 +20,13 @@
 // that a stall could poison for as long as it is. The first answers (20 at 5 %) of a key
 // are its warm-up, without hedges.
 //
-// A failed attempt (see Config.Judge) starts the next at once, and never beats one
-// that is still running. When all fail, the last response is the answer, or else
-// the first error.
+// A failed attempt (see Config.Judge) starts the next at once, when its response has
+// been drained (64 KiB, 50 ms at most), and never beats one that is still running.
+// When all fail, the last response is the answer, or else the first error.
 //
 // # What bounds the load
 //
-//   - Percent, exactly over time: calls pay for it, and at most 30 hedges are saved
+//   - Percent, exactly over time: calls pay for it, and at most 60 hedges are saved
 //     up per key. A server that slows down by four, or hangs, gets 5 % more requests
 //     and not twice as many, which is what a fixed delay comes to.
 //   - Budget, a tenth of the calls, for hedges and attempts after a failure
@@ -51,8 +51,8 @@
 //
 // Only what is safe to have twice at the same time is hedged: GET, HEAD, OPTIONS,
 // TRACE, or with an Idempotency-Key ([Safe]). Bodies come from GetBody, one for
-// each attempt. The caller's request is not changed. Attempts that lost are canceled,
-// their answers drained (64 KiB, 50 ms) and closed; the context of the winner lives
+// each attempt. The caller's request is not changed. Attempts that lost are canceled
+// and their answers closed, in a LoserGrace drained before; the context of the winner lives
 // until its body has been read or closed. A panic in an attempt is the caller's as long as the
 // caller waits for it, and an [Event] after that. No goroutine, timer or context is left.
 //

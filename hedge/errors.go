@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/failsoft/failsoft/internal/outcome"
 )
@@ -39,6 +40,8 @@ func (r Reason) MarshalText() ([]byte, error) {
 type Error struct {
 	Tries []Try // in the order in which they failed
 	Err   error // the first attempt's to fail, joined with the caller's end where that came after it
+
+	pending bool // another attempt was sent, and what became of it is not known
 }
 
 // Try is the record of one failed attempt.
@@ -74,6 +77,9 @@ func (e *Error) Host() string {
 // repeated further out, whatever its method. One attempt's error alone would not
 // tell.
 func (e *Error) Unsent() bool {
+	if e.pending {
+		return false
+	}
 	for _, try := range e.Tries {
 		if try.Err == nil {
 			return false
@@ -86,8 +92,24 @@ func (e *Error) Unsent() bool {
 	return len(e.Tries) > 0
 }
 
-// PanicError is the Err of an Event about an attempt that panicked when nobody
-// waited for it any more.
+// RetryAfter returns how long to wait until one of the attempts may be let through,
+// if all of them were refused by policies that know; otherwise 0.
+func (e *Error) RetryAfter() time.Duration {
+	least := time.Duration(0)
+	for _, try := range e.Tries {
+		wait, ok := outcome.Hint(try.Err)
+		if !ok || outcome.OfError(context.Background(), try.Err) != outcome.Refused {
+			return 0
+		}
+		if least == 0 || wait < least {
+			least = wait
+		}
+	}
+	return least
+}
+
+// PanicError is the Err of an Event about an attempt that panicked, or that ended
+// its goroutine: then it has no Value.
 type PanicError struct {
 	Value any
 	Stack []byte

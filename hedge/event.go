@@ -9,12 +9,13 @@ import (
 // Kind is what an Event tells.
 type Kind uint8
 
-// The kinds of event. Each attempt that is Sent is later told of once more: it
-// has Won, Lost or Panicked.
+// The kinds of event. Each attempt that is Sent is told of once more, when it has
+// Won or Lost; the goroutines that tell the two may overtake each other. A panic that
+// nobody waited for comes on top.
 const (
 	Sent     Kind = iota + 1 // an attempt beyond the first goes out: Attempt, Trigger, Delay
 	Won                      // and was the answer: Status, Elapsed
-	Lost                     // or failed (Status or Err), or another one won, or the caller left (Err)
+	Lost                     // or failed or panicked (Status or Err), or another one won, or the caller left (Err)
 	Refused                  // an attempt would have helped and was not made: Reason
 	Panicked                 // in an attempt that nobody waited for any more: Err is a *PanicError
 )
@@ -44,8 +45,8 @@ func (t Trigger) String() string { return name(t, "none", "slow", "failure", "mu
 func (t Trigger) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // Event is something that happened to a call. Config.Observe gets it on the
-// goroutine that caused it, which may be that of any attempt, and for those that
-// lost also after the call is over. It is called without any lock held and may
+// goroutine that caused it, which may be that of any attempt, so that Won and Lost
+// may also come when the call has returned. It is called without any lock held and may
 // call back into the Hedger; a panic in it is contained. Calls whose first attempt
 // is the answer, in time, have no events. The context is the caller's.
 type Event struct {

@@ -27,6 +27,7 @@ type lane struct {
 	trigger  Trigger       // of attempts beyond the first
 	n        int           // which attempt of its call, counted from 1
 	departed bool          // it was sent
+	next     *lane         // the attempt that follows from its failure
 	told     bool          // how it ended has been reported
 	req      *http.Request // of an attempt over HTTP
 	body     rt.Body       // here, so that hooking the body allocates nothing
@@ -38,22 +39,35 @@ type lane struct {
 // mostly ends with the call: http.Client cancels it when the winner's body has
 // been read.
 func (l *lane) open(caller context.Context, n int, hosts *attempt.Hosts, grace bool) {
-	parent := caller
-	if grace {
-		parent = context.WithoutCancel(caller)
-	}
-	ctx, cancel := context.WithCancelCause(parent)
-	l.Hedged, l.cancel = attempt.Hedging(ctx, n, hosts), cancel
 	l.caller, l.n = caller, n
 	if grace {
-		l.gate = new(rt.TraceGate)
-		l.unbind = context.AfterFunc(caller, func() { cancel(context.Cause(caller)) })
+		l.openForGrace(hosts)
+		return
 	}
+	ctx, cancel := context.WithCancelCause(caller)
+	l.Hedged, l.cancel = attempt.Hedging(ctx, n, hosts), cancel
 }
 
-// Deadline is the caller's, in a grace too: whoever asks how long there is wants
-// to know that.
-func (l *lane) Deadline() (time.Time, bool) { return l.caller.Deadline() }
+// openForGrace makes a context that ends with the caller's only until unbind. The
+// caller's deadline it keeps: it must come as one, and not as a cancellation.
+func (l *lane) openForGrace(hosts *attempt.Hosts) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(l.caller))
+	release := context.CancelFunc(func() {})
+	if deadline, ok := l.caller.Deadline(); ok {
+		ctx, release = context.WithDeadline(ctx, deadline)
+	}
+	l.Hedged = attempt.Hedging(ctx, l.n, hosts)
+	l.cancel = func(cause error) {
+		cancel(cause)
+		release()
+	}
+	l.gate = new(rt.TraceGate)
+	l.unbind = context.AfterFunc(l.caller, func() {
+		if !errors.Is(l.caller.Err(), context.DeadlineExceeded) {
+			cancel(context.Cause(l.caller))
+		}
+	})
+}
 
 // Value hides the caller's httptrace hooks from further attempts. They are not
 // made to run for several at once, nor after the call is over.
@@ -76,6 +90,10 @@ func (l *lane) Value(key any) any {
 func (l *lane) lose(grace time.Duration) {
 	if l.unbind != nil {
 		l.unbind()
+	}
+	if l.caller.Err() != nil {
+		l.cancel(context.Cause(l.caller))
+		return
 	}
 	if grace == 0 {
 		l.cancel(errOvertaken)

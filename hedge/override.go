@@ -11,8 +11,8 @@ import (
 // Override is what one call does differently from its Hedger's Config. Zero fields
 // keep what the Config says, and so do values that a Config could not have.
 type Override struct {
-	// Delay is as in Config, AtOnce included. What it starts is bounded by Percent
-	// and Budget as ever, where the Hedger has them.
+	// Delay is as in Config. What it starts is bounded by Percent and Budget as
+	// ever; but with AtOnce, which is meant to hedge every call, by Budget only.
 	Delay time.Duration
 
 	// MaxAttempts is as in Config; 1 sends the call once.

@@ -2,6 +2,7 @@ package hedge
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/failsoft/failsoft/internal/attempt"
@@ -34,10 +35,11 @@ type race[R any] struct {
 
 	mu      sync.Mutex
 	timer   *time.Timer
-	fired   bool    // the first attempt has outlived the delay
-	back    bool    // the first attempt has come back
-	hedges  []*lane // the attempts beyond the first
-	running int     // attempts that are not settled
+	watched atomic.Bool // the tracker is to be told of the first attempt
+	fired   bool        // the first attempt has outlived the delay
+	back    bool        // the first attempt has come back
+	hedges  []*lane     // the attempts beyond the first
+	running int         // attempts that are not settled
 	over    bool
 	outcome result[R]     // when it is over
 	best    result[R]     // of the attempts that failed
@@ -87,7 +89,11 @@ func (r *race[R]) delay() aim {
 	if r.limits.delay > 0 {
 		return aim{delay: r.limits.delay}
 	}
-	return r.cell.tracker.aim(&r.target)
+	found := r.cell.tracker.aim(&r.target)
+	if found.delay > 0 {
+		r.watched.Store(r.cell.tracker.watch())
+	}
+	return found
 }
 
 // run makes the attempts and returns what came of them.
@@ -142,8 +148,8 @@ func (r *race[R]) slow() (*lane, Reason) {
 	if r.over {
 		return nil, allowed
 	}
-	if !r.fired && !r.back && r.limits.delay == 0 {
-		r.cell.tracker.observe(true, r.aim.level, &r.target)
+	if !r.fired && !r.back {
+		r.observe(true)
 	}
 	r.fired = true
 	now := time.Now()
@@ -160,9 +166,26 @@ func (r *race[R]) slow() (*lane, Reason) {
 	return l, allowed
 }
 
+// observe tells the tracker of the first attempt, if it is one that it watches.
+func (r *race[R]) observe(outlived bool) {
+	if r.watched.Swap(false) {
+		r.cell.tracker.observe(outlived, r.aim.level, &r.target)
+	}
+}
+
+// unwatch ends the watch of a first attempt that has not told.
+func (r *race[R]) unwatch() {
+	if r.watched.Swap(false) {
+		r.cell.tracker.unwatch()
+	}
+}
+
 // multicast adds all attempts.
 func (r *race[R]) multicast() {
 	for range r.limits.maxAttempts - 1 {
+		if r.isOver() {
+			return
+		}
 		if reason := r.mayMulticast(r.key, r.cell, r.begun); reason != allowed {
 			r.refuse(Multicast, reason)
 			return
@@ -200,15 +223,21 @@ func (r *race[R]) add(trigger Trigger) *lane {
 // work makes attempts in a goroutine of its own, until one is the answer or none
 // is to be made. A panic would end the program here: it becomes a result.
 func (r *race[R]) work(l *lane) {
-	returned := false
+	attempting, returned := false, false
 	defer func() {
-		if returned {
-			return
+		switch {
+		case returned:
+		case attempting:
+			r.settle(result[R]{lane: l, crash: crashOf(recover())})
+		case l.next != nil: // an observer ended this goroutine after the attempt
+			go r.work(l.next)
 		}
-		r.settle(result[R]{lane: l, crash: crashOf(recover())})
 	}()
 	for l != nil {
-		l = r.settle(r.attempt(l))
+		attempting = true
+		res := r.attempt(l)
+		attempting = false
+		l = r.settle(res)
 	}
 	returned = true
 }
@@ -230,7 +259,9 @@ func (r *race[R]) attempt(l *lane) (res result[R]) {
 	if !r.isOver() {
 		res.facts, res.host = r.door.judge(l, res.answer, res.err)
 		res.verdict = res.facts.verdict()
-		r.cell.gate.learn(&res.facts, r.since(time.Now()))
+		if now := time.Now(); r.Ended(now) == nil { // what an impatient caller cuts off says nothing of the server
+			r.cell.gate.learn(&res.facts, r.since(now))
+		}
 	}
 	judged = true
 	return res
@@ -240,10 +271,13 @@ func (r *race[R]) attempt(l *lane) (res result[R]) {
 // and if so counts it and tells of it.
 func (r *race[R]) depart(l *lane) bool {
 	if !r.leaves(l) {
+		if l.trigger == Slow {
+			r.cell.allowance.giveBack()
+		}
 		return false
 	}
 	r.sent(l)
-	return true
+	return !r.isOver() // for all the time that the observer took
 }
 
 // leaves notes that an attempt beyond the first is sent, unless the call is over.
@@ -274,11 +308,19 @@ func (r *race[R]) await() result[R] {
 		}
 		r.leave()
 	}
+	r.dismiss()
+	return r.outcome
+}
+
+// dismiss lets go of what was for a call that is over.
+func (r *race[R]) dismiss() {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
-	r.first.leave()
-	return r.outcome
+	r.unwatch()
+	if r.outcome.lane != &r.first {
+		r.first.leave()
+	}
 }
 
 // waiting returns what is closed when the call is over, or nil if it is.

@@ -55,7 +55,7 @@ func (r *race[R]) settle(res result[R]) *lane {
 	case goOn:
 		r.door.keep(res.lane, res.answer)
 		res.lane.end()
-		r.rest(res, next != nil)
+		r.rest(res)
 	}
 	r.failed(res)
 	if refused != allowed {
@@ -68,7 +68,7 @@ func (r *race[R]) settle(res result[R]) *lane {
 func (r *race[R]) win(res result[R]) {
 	r.mu.Lock()
 	first := !r.over
-	inTime := res.lane.n == 1 && !r.fired
+	inTime := res.lane.n == 1 && !r.fired && res.crash == nil
 	if first {
 		r.finish(res)
 	}
@@ -77,12 +77,16 @@ func (r *race[R]) win(res result[R]) {
 		r.late(res)
 		return
 	}
-	if inTime && res.crash == nil {
+	if inTime {
 		r.learn()
 	}
 	grace := r.grace
-	if grace > 0 && r.door.frugal(res.answer) {
+	if grace > 0 && (res.crash != nil || r.door.frugal(res.answer)) {
 		grace = 0
+	}
+	if res.crash != nil {
+		r.lose(nil, 0, res.crash.err()) // the panic is the outcome, but nobody has won
+		return
 	}
 	r.lose(res.lane, grace, nil)
 }
@@ -94,7 +98,7 @@ func (r *race[R]) learn() {
 	case r.aim.delay == 0:
 		r.cell.tracker.learn(time.Since(r.begun), &r.target)
 	default:
-		r.cell.tracker.observe(false, r.aim.level, &r.target)
+		r.observe(false)
 	}
 }
 
@@ -115,7 +119,8 @@ func (r *race[R]) fail(res result[R]) (next *lane, follows step, refused Reason)
 	}
 	if res.verdict == failed && !r.full() {
 		if refused = r.mayRepeat(r.key, r.cell, now); refused == allowed {
-			return r.add(Failure), goOn, allowed
+			res.lane.next = r.add(Failure)
+			return res.lane.next, goOn, allowed
 		}
 	}
 	if r.running == 1 {
@@ -129,6 +134,9 @@ func (r *race[R]) fail(res result[R]) (next *lane, follows step, refused Reason)
 // is the last attempt: the latest response, or the first error. left is why the
 // caller has left, if it has; who canceled a call expects no response.
 func (r *race[R]) choose(res result[R], left error) result[R] {
+	if left != nil && res.err != nil && !errors.Is(res.err, context.Cause(r.Ctx)) && r.Ctx.Err() != nil {
+		res.err = fmt.Errorf("%w (%w)", left, res.err) // who made the context asks for its cause
+	}
 	switch {
 	case res.answered() || r.best.lane == nil:
 		return res
@@ -140,9 +148,9 @@ func (r *race[R]) choose(res result[R], left error) result[R] {
 	}
 }
 
-// rest keeps a failed result in case no better one comes. An attempt that goes
-// on in its place has been counted already.
-func (r *race[R]) rest(res result[R], goesOn bool) {
+// rest keeps a failed result in case no better one comes. An attempt that is made
+// in its place has been counted before.
+func (r *race[R]) rest(res result[R]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.running--
@@ -150,7 +158,7 @@ func (r *race[R]) rest(res result[R], goesOn bool) {
 		return
 	}
 	r.best = r.choose(res, nil)
-	if r.running == 0 && !goesOn {
+	if r.running == 0 {
 		r.finish(r.best)
 	}
 }
@@ -169,11 +177,11 @@ func (r *race[R]) late(res result[R]) {
 		r.door.discard(res.lane, res.answer)
 		return
 	}
-	res.lane.end()
+	res.end()
 	if res.crash != nil && res.crash.value != nil {
 		r.report(Event{
 			Kind: Panicked, Attempt: res.lane.n,
-			Err: &PanicError{Value: res.crash.value, Stack: res.crash.stack},
+			Err: res.crash.err(),
 		})
 	}
 }
@@ -245,11 +253,29 @@ func (r *race[R]) failed(res result[R]) {
 	}
 }
 
-// errorOf returns the error of a call that ended with one: the attempt's own, if
-// there was one only.
+// errorOf returns the error of a call that ended with one: the attempt's own, unless
+// there is more to say, or another attempt is on its way of which nothing is known.
 func (r *race[R]) errorOf(out *result[R]) error {
-	if out.verdict != accepted && len(r.tries) > 1 || len(r.tries) == 1 && out.lane == nil {
-		return &Error{Tries: r.tries, Err: out.err}
+	pending := r.departed() > len(r.tries)
+	switch {
+	case out.verdict == accepted || len(r.tries) == 0:
+		return out.err
+	case len(r.tries) > 1 || pending || out.lane == nil:
+		return &Error{Tries: r.tries, Err: out.err, pending: pending}
+	default:
+		return out.err
 	}
-	return out.err
+}
+
+// departed returns how many attempts were sent.
+func (r *race[R]) departed() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 1
+	for _, l := range r.hedges {
+		if l.departed {
+			n++
+		}
+	}
+	return n
 }

@@ -47,10 +47,10 @@ func (h *Hedger) Snapshot() Snapshot {
 
 func (h *Hedger) see(key string, c *cell) KeySnapshot {
 	shot := KeySnapshot{
-		Key: key, Delay: max(h.cfg.Delay, 0),
-		Sent: c.counts.sent.Load(), Won: c.counts.won.Load(), Lost: c.counts.lost.Load(),
+		Key: key, Delay: max(h.cfg.Delay, 0), Won: c.counts.won.Load(), Lost: c.counts.lost.Load(),
 		Refused: make(map[Reason]uint64), ErrorRate: c.gate.errorRate(),
 	}
+	shot.Sent = c.counts.sent.Load() // after what has become of them, or there would be more of that
 	if h.cfg.Delay == 0 {
 		shot.Delay = c.tracker.aim(&h.target).delay
 	}

@@ -16,7 +16,9 @@ import (
 //
 // next must honor the context of a request, as net/http's does: the first attempt
 // runs in the caller's goroutine, and a hedge that wins waits for its cancellation
-// to come through. Its httptrace hooks tell of the first attempt only. Requests are
+// to come through. Like every RoundTripper it must not change a request, of which a
+// hedge may be a copy in the making. GetBody may be called by several attempts at
+// once. httptrace hooks tell of the first attempt only. Requests are
 // sent once, as they come, that must not be repeated (Config.Repeatable), whose body
 // has no GetBody, that have trailers, ask for an upgrade or expect a 100 Continue, and
 // those that nobody waits for.
@@ -39,7 +41,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	x := &exchange{next: t.next, req: req}
 	x.Hedger, x.Caller, x.door = t.hedger, rt.CallerOf(req), x
-	x.key, x.limits, x.grace = key, l, t.hedger.cfg.LoserGrace
+	x.key, x.limits = key, l
+	if !rt.HasBody(req) { // which is the caller's again when the call is over
+		x.grace = t.hedger.cfg.LoserGrace
+	}
 	x.turn = t.hedger.nextTurn()
 	x.start()
 	out := x.run()
@@ -142,6 +147,9 @@ func (x *exchange) judge(l *lane, resp *http.Response, err error) (f facts, host
 	if x.cfg.Judge != nil {
 		f.judged = x.cfg.Judge(resp, err)
 	}
+	if f.judged == ByRule && f.kind == outcome.Refused && x.endpoints != nil {
+		f.judged = Fail // what was refused for one endpoint may not be for the next
+	}
 	return f, rt.HostOf(l.req, resp, err)
 }
 
@@ -156,6 +164,11 @@ func (x *exchange) discard(l *lane, resp *http.Response) {
 	}
 	go func() {
 		defer l.end()
+		defer func() {
+			if v := recover(); v != nil { // the body's Close, which has nobody else to panic to
+				x.late(result[*http.Response]{lane: l, crash: crashOf(v)})
+			}
+		}()
 		rt.Discard(l, resp, l.end)
 	}()
 }

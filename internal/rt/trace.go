@@ -4,29 +4,21 @@ import (
 	"crypto/tls"
 	"net/http/httptrace"
 	"net/textproto"
-	"sync"
+	"sync/atomic"
 )
 
 // TraceGate stands between the caller's httptrace hooks and an attempt that may
 // go on after its call is over: the caller does not expect them to run then.
 // Until it is closed, hooks run as they would without it. The zero gate is open.
-type TraceGate struct {
-	mu     sync.RWMutex // held for reading while a hook runs, so that Close waits for it
-	closed bool
-}
+type TraceGate struct{ closed atomic.Bool }
 
-// Close shuts the gate. Once it has returned, no hook runs any more.
-func (g *TraceGate) Close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.closed = true
-}
+// Close shuts the gate: no hook begins any more. It does not wait for one that is
+// running, which may well wait for the caller.
+func (g *TraceGate) Close() { g.closed.Store(true) }
 
 // run runs a hook while the gate is open.
 func (g *TraceGate) run(hook func()) {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	if !g.closed {
+	if !g.closed.Load() {
 		hook()
 	}
 }

@@ -3,6 +3,7 @@ package rttest_test
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,23 +14,71 @@ import (
 
 	"github.com/failsoft/failsoft/breaker"
 	"github.com/failsoft/failsoft/budget"
+	"github.com/failsoft/failsoft/hedge"
 	"github.com/failsoft/failsoft/internal/rttest"
 	"github.com/failsoft/failsoft/retry"
 )
 
 func rich() *budget.Budget { return budget.MustNew(budget.Config{Ratio: 1, Floor: 10_000}) }
 
+// unmoved is a breaker whose rules the contract's scripts do not meet.
+func unmoved() *breaker.Breaker {
+	return breaker.MustNew(breaker.Config{Rules: breaker.Rules{
+		FailureRate: breaker.Off, OverloadRate: breaker.Off, Consecutive: breaker.Off,
+		StalledAfter: breaker.Off,
+	}})
+}
+
+// patient is a retrier whose attempts take their time, as some clauses have servers that do.
+func patient(b *budget.Budget) *retry.Retrier {
+	return retry.MustNew(retry.Config{TryTimeout: 24 * time.Hour, Budget: b})
+}
+
+func restless(b *budget.Budget) *hedge.Hedger {
+	return hedge.MustNew(hedge.Config{Delay: 10 * time.Millisecond, Percent: 100, Budget: b})
+}
+
 // The policies do not know each other. Here they meet.
 func TestNestKeepsTheContract(t *testing.T) {
-	t.Run("retry over breaker", func(t *testing.T) {
-		rttest.Client(t, func(next http.RoundTripper) http.RoundTripper {
-			retrier := retry.MustNew(retry.Config{TryTimeout: 24 * time.Hour, Budget: rich()})
-			breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{
-				FailureRate: breaker.Off, OverloadRate: breaker.Off, Consecutive: breaker.Off,
-				StalledAfter: breaker.Off,
-			}})
-			return retrier.Transport(breakers.Transport(next))
+	nests := map[string]func(next http.RoundTripper) http.RoundTripper{
+		"retry over breaker": func(next http.RoundTripper) http.RoundTripper {
+			return patient(rich()).Transport(unmoved().Transport(next))
+		},
+		"retry over hedge": func(next http.RoundTripper) http.RoundTripper {
+			shared := rich()
+			return patient(shared).Transport(restless(shared.SpendOnly()).Transport(next))
+		},
+		"hedge over retry": func(next http.RoundTripper) http.RoundTripper {
+			shared := rich()
+			return restless(shared).Transport(patient(shared.SpendOnly()).Transport(next))
+		},
+		"hedge over breaker": func(next http.RoundTripper) http.RoundTripper {
+			return restless(rich()).Transport(unmoved().Transport(next))
+		},
+		"retry over hedge over breaker": func(next http.RoundTripper) http.RoundTripper {
+			shared := rich()
+			hedged := restless(shared.SpendOnly()).Transport(unmoved().Transport(next))
+			return patient(shared).Transport(hedged)
+		},
+	}
+	for name, wrap := range nests {
+		t.Run(name, func(t *testing.T) {
+			var facts []rttest.Fact
+			if strings.Contains(name, "hedge") {
+				facts = append(facts, rttest.Overlaps)
+			}
+			rttest.Client(t, wrap, facts...)
 		})
+	}
+	t.Run("retry over hedge with grace over breaker", func(t *testing.T) {
+		rttest.Client(t, func(next http.RoundTripper) http.RoundTripper {
+			shared := rich()
+			hedger := hedge.MustNew(hedge.Config{
+				Delay: 10 * time.Millisecond, Percent: 100, Budget: shared.SpendOnly(),
+				LoserGrace: 20 * time.Millisecond,
+			})
+			return patient(shared).Transport(hedger.Transport(unmoved().Transport(next)))
+		}, rttest.Overlaps, rttest.Lingers)
 	})
 }
 
@@ -37,7 +86,7 @@ func TestNestKeepsTheContract(t *testing.T) {
 func open(retryAfter string) (transport http.RoundTripper, sent *int, mend func()) {
 	sent = new(int)
 	var mended atomic.Bool
-	base := base(func(req *http.Request) (*http.Response, error) {
+	server := base(func(req *http.Request) (*http.Response, error) {
 		*sent++
 		resp := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody, Request: req}
 		if !mended.Load() {
@@ -48,7 +97,7 @@ func open(retryAfter string) (transport http.RoundTripper, sent *int, mend func(
 	})
 	breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{Consecutive: 1, Probes: 1}})
 	retrier := retry.MustNew(retry.Config{Budget: rich()})
-	return retrier.Transport(breakers.Transport(base)), sent, func() { mended.Store(true) }
+	return retrier.Transport(breakers.Transport(server)), sent, func() { mended.Store(true) }
 }
 
 type base func(*http.Request) (*http.Response, error)
