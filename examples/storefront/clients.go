@@ -7,6 +7,7 @@ import (
 
 	"github.com/failsoft/failsoft/breaker"
 	"github.com/failsoft/failsoft/budget"
+	"github.com/failsoft/failsoft/hedge"
 	"github.com/failsoft/failsoft/retry"
 )
 
@@ -19,12 +20,19 @@ func naiveClient(hosts map[string][]string) *http.Client {
 	return &http.Client{Timeout: deadline, Transport: &replicas{hosts: hosts, next: newPool()}}
 }
 
-// failsoftClient is the same client with failsoft in two places: retries above
-// the choice of a replica, so that each attempt can go to another one, and a
-// breaker below it, with a circuit for each replica: one that hangs is passed
-// over, and the other two serve. A circuit for all three would stay closed and
-// let every third call hang, or open and refuse what two of them could answer.
+// failsoftClient is the same client with failsoft in three places. Retries and
+// hedges stand above the choice of a replica, so that each attempt can go to
+// another one. A breaker stands below it, with a circuit for each replica: one
+// that hangs is passed over, and the other two serve. A circuit for all three
+// would stay closed and let every third call hang, or open and refuse what two of
+// them could answer.
 func failsoftClient(hosts map[string][]string) *http.Client {
+	return &http.Client{Timeout: deadline, Transport: resilient(hosts, newPool())}
+}
+
+// resilient reads from the outside in, a call's way down to its connection.
+func resilient(hosts map[string][]string, pool http.RoundTripper) http.RoundTripper {
+	extra := budget.MustNew(budget.Config{Ratio: ratio}) // of retries and hedges together
 	breakers := breaker.MustNew(breaker.Config{
 		Rules: rules(),
 		// The default takes more than half of all circuits open for a fault on
@@ -32,7 +40,17 @@ func failsoftClient(hosts map[string][]string) *http.Client {
 		// well be down.
 		MaxOpenFraction: breaker.Off,
 	})
-	retrier := retry.MustNew(retry.Config{
+	choice := &replicas{hosts: hosts, next: breakers.Transport(pool)}
+	return newRetrier(extra).Transport(newHedger(extra).Transport(choice))
+}
+
+// ratio is how much of an extra attempt each call pays for. The default of a
+// tenth is for upstreams with many replicas; of three, one that stalls takes a
+// third of all calls with it until its circuit opens.
+const ratio = 0.2
+
+func newRetrier(extra *budget.Budget) *retry.Retrier {
+	return retry.MustNew(retry.Config{
 		// Short enough that a second attempt fits into the deadline, but above
 		// what calls take on a slow day. A shorter one would give up on answers
 		// that are on their way, just when the upstreams have no time to spare.
@@ -40,18 +58,31 @@ func failsoftClient(hosts map[string][]string) *http.Client {
 		// A visitor who cannot be served is told so at once, rather than kept
 		// until a circuit lets calls pass again.
 		MaxRetryAfter: time.Millisecond,
-		Budget:        budget.MustNew(budget.Config{Ratio: ratio}),
+		Budget:        extra,
 		// Upstreams can tell retries from demand. Ours draw new luck for them.
 		AttemptHeader: true,
 	})
-	choice := &replicas{hosts: hosts, next: breakers.Transport(newPool())}
-	return &http.Client{Timeout: deadline, Transport: retrier.Transport(choice)}
 }
 
-// ratio is how much of an extra attempt each call pays for. The default of a
-// tenth is for upstreams with many replicas; of three, one that stalls takes a
-// third of all calls with it until its circuit opens.
-const ratio = 0.2
+func newHedger(extra *budget.Budget) *hedge.Hedger {
+	return hedge.MustNew(hedge.Config{
+		// Three times the default, as one of three replicas that stalls takes every
+		// third call; but less than what the budget pays for, to leave retries some.
+		Percent: 15,
+		// Some three times what a call takes. On a good day that leaves hedges
+		// unspent, of which 30 are saved up: enough until the circuit is open. The
+		// delay that finds itself, the default, spends them on all days alike, and
+		// grows while a third of all calls outlive it.
+		Delay: 40 * time.Millisecond,
+		// The retrier has paid in for the call already.
+		Budget: extra.SpendOnly(),
+		// What lost to a hedge was canceled, which says nothing about its replica:
+		// hedges that always help would hide from the breaker what they help
+		// against. So losers go on for as long as it takes to see a stall.
+		LoserGrace:    2 * rules().StalledAfter,
+		AttemptHeader: true,
+	})
+}
 
 // rules are on the scale of a drill, whose outages last for seconds. For those
 // of real life, which last for minutes, leave out all but StalledAfter.
@@ -80,7 +111,7 @@ func newPool() *http.Transport {
 
 // replicas sends requests for an upstream's name to its hosts in turn: visitors
 // one after the other start with different hosts, and each further attempt of a
-// call goes to the next one. A counter would spread first attempts as well, but
+// call goes to another one. A counter would spread first attempts as well, but
 // others move it on between two attempts: every third would meet the same host
 // again.
 type replicas struct {
@@ -89,22 +120,31 @@ type replicas struct {
 }
 
 // RoundTrip passes over hosts that a breaker below refuses to call: nothing was
-// sent, so that trying the next one costs no attempt. Requests with a body would
-// need a new one for each, from GetBody.
+// sent, so that trying the next one costs no attempt. First attempts go up the
+// list and further ones down, so that these two meet only where a single host is
+// left. Requests with a body would need a new one for each host, from GetBody.
 func (r *replicas) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	hosts := r.hosts[req.URL.Host]
 	if len(hosts) == 0 {
 		return r.next.RoundTrip(req)
 	}
-	turn := visitorOf(req) + retry.Attempt(req.Context()) - 1
+	before := attempt(retry.Attempt(req.Context()), hedge.Attempt(req.Context())) - 1
+	step := 1
+	if before > 0 {
+		step = len(hosts) - 1 // one down, modulo their number
+	}
 	for i := range hosts {
-		resp, err = r.next.RoundTrip(to(hosts[(turn+i)%len(hosts)], req))
+		turn := visitorOf(req) + step*(before+i)
+		resp, err = r.next.RoundTrip(to(hosts[turn%len(hosts)], req))
 		if !errors.Is(err, breaker.ErrOpen) {
 			break
 		}
 	}
 	return resp, err
 }
+
+// attempt counts the attempts of a call from 1: each retry is hedged in its turn.
+func attempt(tries, hedged int) int { return (tries-1)*hedge.DefaultMaxAttempts + hedged }
 
 // to returns a copy of a request for another host, as a RoundTripper must not
 // change its request.

@@ -47,8 +47,9 @@ func drill(ctx context.Context, s script, perPhase int, plain bool, out io.Write
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	err = errors.Join(judge(result.rows(s)), result.darkness(s).judge())
-	if late, _ := result.latest(); err != nil && late > tooLate {
+	rows := result.rows(s)
+	err = errors.Join(judge(rows), result.darkness(s).judge())
+	if late, _ := result.latest(); err != nil && (late > tooLate || overdue(rows)) {
 		err = errors.Join(err, errBusy)
 	}
 	return err

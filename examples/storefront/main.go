@@ -7,9 +7,10 @@
 // Read clients.go first: it is all that the two fronts differ in.
 //
 // It exits with 0 if failsoft did its job, 1 if it fell behind naive's
-// availability or spent more than its budget in any phase, or if its breaker did
-// not refuse at once in the blackout or sent more than probes, 2 if the drill
-// could not run, and 130 if it was interrupted, after the table so far.
+// availability or spent more than its budget in any phase, or if its p99 was more
+// than a tenth of naive's while one replica stalled, or its breaker did not refuse
+// at once in the blackout or sent more than probes, 2 if the drill could not run,
+// and 130 if it was interrupted, after the table so far.
 package main
 
 import (

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/failsoft/failsoft/hedge"
 	"github.com/failsoft/failsoft/retry"
 )
 
@@ -39,7 +40,8 @@ func (u *replica) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	visitor := visitorOf(r)
 	elapsed := time.Since(u.start)
 	u.record.attempted(r.Header.Get(headerFront), visitor, elapsed)
-	e := u.script.effect(elapsed, u.upstream, u.number, visitor, retry.RequestAttempt(r))
+	n := attempt(retry.RequestAttempt(r), hedge.RequestAttempt(r))
+	e := u.script.effect(elapsed, u.upstream, u.number, visitor, n)
 	timer := time.NewTimer(e.delay)
 	defer timer.Stop()
 	select {

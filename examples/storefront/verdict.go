@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/failsoft/failsoft/budget"
@@ -13,7 +14,8 @@ import (
 type row struct {
 	phase           string
 	naive, failsoft tally
-	allowance       int // attempts that failsoft may add to naive's
+	allowance       int  // attempts that failsoft may add to naive's
+	stalls          bool // one of several replicas, which others can stand in for
 }
 
 // rows returns the table, without the phases that nobody has come in.
@@ -22,7 +24,7 @@ func (r *record) rows(s script) []row {
 	for i, p := range s.phases {
 		next := row{
 			phase: p.name, naive: r.tally(naive, i, i+1), failsoft: r.tally(failsoft, i, i+1),
-			allowance: allowance(s, i, r.visitors),
+			allowance: allowance(s, i, r.visitors), stalls: p.stalls != "",
 		}
 		if next.naive.visitors > 0 && next.failsoft.visitors > 0 {
 			all = append(all, next)
@@ -32,7 +34,7 @@ func (r *record) rows(s script) []row {
 }
 
 // allowance is the most attempts that failsoft's budget lets it add for the
-// visitors of a phase.
+// visitors of a phase, retries and hedges together.
 //
 // For each upstream by itself, a call pays for Ratio of an extra attempt, to be
 // sent within one TTL of the budget. Beside that stands the floor: Floor attempts
@@ -73,6 +75,11 @@ func judge(rows []row) error {
 				"%w in row %q: it added %d attempts to naive's %d, and its budget allows %d",
 				errBehind, r.phase, extra, r.naive.attempts, r.allowance))
 		}
+		if f, n := r.failsoft.quantile(0.99), r.naive.quantile(0.99); r.stalls && f > n/sooner {
+			wrong = append(wrong, fmt.Errorf(
+				"%w in row %q: its p99 is %v, more than 1/%d of naive's %v",
+				errBehind, r.phase, f, sooner, n))
+		}
 	}
 	return errors.Join(wrong...)
 }
@@ -80,6 +87,18 @@ func judge(rows []row) error {
 // tolerance is the loss of availability that does not count, even if it is
 // certain: half a point.
 const tolerance = 0.005
+
+// sooner is how many times less a visitor waits at p99, at least, where an
+// upstream has a replica that works: a hedge goes there long before a timeout.
+const sooner = 10
+
+// overdue reports whether the machine was too busy to judge the times by: where a
+// replica stalls, naive's visitors wait for its deadline, and for nothing else.
+func overdue(rows []row) bool {
+	return slices.ContainsFunc(rows, func(r row) bool {
+		return r.stalls && r.naive.quantile(0.99) > deadline+tooLate/2
+	})
+}
 
 // points is how far failsoft's availability is above naive's.
 func (r row) points() float64 { return r.failsoft.availability() - r.naive.availability() }

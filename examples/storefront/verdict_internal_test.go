@@ -59,6 +59,64 @@ func TestVerdictOnLoad(t *testing.T) {
 	assert.ErrorContains(t, err, `row "recovery": availability is 20.00 points below`, "all rows are named")
 }
 
+func TestVerdictOnTheStall(t *testing.T) {
+	const second = time.Second
+	for name, c := range map[string]struct {
+		stalls          bool
+		failsoft, naive time.Duration
+		behind          bool
+	}{
+		"a tenth":                   {stalls: true, failsoft: second / 10, naive: second},
+		"just more":                 {stalls: true, failsoft: second/10 + 1, naive: second, behind: true},
+		"no better than naive":      {stalls: true, failsoft: second, naive: second, behind: true},
+		"elsewhere it is no matter": {failsoft: second, naive: second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rowOf("one replica stalls", 200, 134, 200)
+			r.stalls = c.stalls
+			for i := range 200 {
+				slow := i >= 197 // of whom two are beyond p99
+				r.naive.took = append(r.naive.took, map[bool]time.Duration{true: c.naive}[slow])
+				r.failsoft.took = append(r.failsoft.took, map[bool]time.Duration{true: c.failsoft}[slow])
+			}
+			err := judge([]row{rowOf("calm", 200, 200, 200), r})
+			if !c.behind {
+				assert.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, errBehind)
+			assert.ErrorContains(t, err, `row "one replica stalls": its p99 is `+c.failsoft.String())
+			assert.NotContains(t, err.Error(), "calm")
+		})
+	}
+}
+
+func TestLateTimeoutsAreTheMachines(t *testing.T) {
+	r := row{stalls: true, naive: tally{took: []time.Duration{deadline + 50*time.Millisecond}}}
+	assert.False(t, overdue([]row{r}))
+	r.naive.took[0]++
+	assert.True(t, overdue([]row{{}, r}))
+	r.stalls = false
+	assert.False(t, overdue([]row{r}), "elsewhere it may be the upstreams")
+}
+
+func TestRowsKnowWhereAReplicaStalls(t *testing.T) {
+	s := newScript(shortest(), 1)
+	visitors := newVisitors(s, 1)
+	r := newRecord(s, visitors)
+	for i := range visitors {
+		r.answered(naive, i, true, 0)
+		r.answered(failsoft, i, true, 0)
+	}
+	var stalls []string
+	for _, row := range r.rows(s) {
+		if row.stalls {
+			stalls = append(stalls, row.phase)
+		}
+	}
+	assert.Equal(t, []string{"one replica stalls"}, stalls)
+}
+
 // TestDifference compares with the table of Newcombe's article, at 95 %.
 func TestDifference(t *testing.T) {
 	for _, c := range []struct {
