@@ -42,7 +42,7 @@ type race[R any] struct {
 	running int         // attempts that are not settled
 	over    bool
 	outcome result[R]     // when it is over
-	best    result[R]     // of the attempts that failed
+	best    *result[R]    // of the attempts that failed
 	tries   []Try         // likewise
 	wake    chan struct{} // closed when it is over; nil while nobody waits
 }
@@ -218,84 +218,6 @@ func (r *race[R]) add(trigger Trigger) *lane {
 	r.running++
 	r.door.prepare(l)
 	return l
-}
-
-// work makes attempts in a goroutine of its own, until one is the answer or none
-// is to be made. A panic would end the program here: it becomes a result.
-func (r *race[R]) work(l *lane) {
-	attempting, returned := false, false
-	defer func() {
-		switch {
-		case returned:
-		case attempting:
-			r.settle(result[R]{lane: l, crash: crashOf(recover())})
-		case l.next != nil: // an observer ended this goroutine after the attempt
-			go r.work(l.next)
-		}
-	}()
-	for l != nil {
-		attempting = true
-		res := r.attempt(l)
-		attempting = false
-		l = r.settle(res)
-	}
-	returned = true
-}
-
-// attempt makes an attempt and judges it, if there is still somebody to be told.
-func (r *race[R]) attempt(l *lane) (res result[R]) {
-	var judging, judged bool
-	defer func() {
-		if judging && !judged && res.err == nil { // code of the user's that judges panicked
-			r.door.discard(l, res.answer)
-		}
-	}()
-	res.lane = l
-	if l.n > 1 && !r.depart(l) {
-		return result[R]{lane: l, err: errOvertaken} // before it was sent
-	}
-	res.answer, res.err = r.door.send(l)
-	judging = true
-	if !r.isOver() {
-		res.facts, res.host = r.door.judge(l, res.answer, res.err)
-		res.verdict = res.facts.verdict()
-		if now := time.Now(); r.Ended(now) == nil { // what an impatient caller cuts off says nothing of the server
-			r.cell.gate.learn(&res.facts, r.since(now))
-		}
-	}
-	judged = true
-	return res
-}
-
-// depart reports whether there is still a use for an attempt beyond the first,
-// and if so counts it and tells of it.
-func (r *race[R]) depart(l *lane) bool {
-	if !r.leaves(l) {
-		if l.trigger == Slow {
-			r.cell.allowance.giveBack()
-		}
-		return false
-	}
-	r.sent(l)
-	return !r.isOver() // for all the time that the observer took
-}
-
-// leaves notes that an attempt beyond the first is sent, unless the call is over.
-func (r *race[R]) leaves(l *lane) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.over {
-		return false // and l is left alone: who ended the call reads it
-	}
-	l.departed = true
-	return true
-}
-
-// isOver reports whether the call has its outcome.
-func (r *race[R]) isOver() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.over
 }
 
 // await returns the outcome, when it is there or the caller has left.

@@ -138,10 +138,10 @@ func (r *race[R]) choose(res result[R], left error) result[R] {
 		res.err = fmt.Errorf("%w (%w)", left, res.err) // who made the context asks for its cause
 	}
 	switch {
-	case res.answered() || r.best.lane == nil:
+	case res.answered() || r.best == nil:
 		return res
 	case left == nil || r.best.answered() && !errors.Is(left, context.Canceled):
-		return r.best
+		return *r.best
 	default: // res is how the caller's end looks from below
 		res.err = r.after(res.err)
 		return res
@@ -157,9 +157,10 @@ func (r *race[R]) rest(res result[R]) {
 	if r.over {
 		return
 	}
-	r.best = r.choose(res, nil)
+	best := r.choose(res, nil)
+	r.best = &best
 	if r.running == 0 {
-		r.finish(r.best)
+		r.finish(best)
 	}
 }
 
@@ -203,18 +204,18 @@ func (r *race[R]) giveUp() error {
 		return nil
 	}
 	left := r.Ended(time.Now())
-	out := r.best
-	if !out.answered() || errors.Is(left, context.Canceled) {
-		out = result[R]{err: r.after(left)}
+	if r.best != nil && r.best.answered() && !errors.Is(left, context.Canceled) {
+		r.finish(*r.best)
+	} else {
+		r.finish(result[R]{err: r.after(left)})
 	}
-	r.finish(out)
 	return left
 }
 
 // after joins the caller's end with what the attempts had come to before it.
 func (r *race[R]) after(left error) error {
 	switch {
-	case r.best.lane == nil:
+	case r.best == nil:
 		return left
 	case r.best.err == nil:
 		status := r.best.facts.status

@@ -138,11 +138,14 @@ func (x *exchange) send(l *lane) (*http.Response, error) {
 
 func (x *exchange) judge(l *lane, resp *http.Response, err error) (f facts, host string) {
 	f.kind = outcome.Of(x.Ctx, resp, err)
-	if resp != nil {
-		f.status = resp.StatusCode
-		f.hint, f.hinted = outcome.RetryAfter(resp.Header, time.Now())
-	} else {
+	switch {
+	case resp == nil:
 		f.hint, f.hinted = outcome.Hint(err)
+	case f.kind != outcome.OK:
+		f.hint, f.hinted = outcome.RetryAfter(resp.Header, time.Now())
+		fallthrough
+	default:
+		f.status = resp.StatusCode
 	}
 	if x.cfg.Judge != nil {
 		f.judged = x.cfg.Judge(resp, err)
