@@ -188,6 +188,6 @@ func checkName(i int) string { return "dependency-" + strconv.Itoa(i) }
 // must is for setting up: a contender that cannot be made is a mistake in here.
 func must(err error) {
 	if err != nil {
-		panic(err)
+		panic("contender: " + err.Error())
 	}
 }

@@ -53,7 +53,7 @@ func TestHealthHerd(t *testing.T) {
 				if contender.OneGoroutine && virtual {
 					assert.LessOrEqual(t, h.last, herdAnswered)
 				}
-				row = append(row, strconv.FormatInt(h.probes, 10), millis(h.last), h.answers())
+				row = append(row, strconv.FormatInt(h.probes, 10), millis(h.last), h.answers(herdWait(contender)))
 			}
 			tab.row(row...)
 		}
@@ -98,7 +98,7 @@ func stampeding(contender bench.Health, checks int, finding error) herd {
 	var probes atomic.Int64
 	over := make(chan struct{})
 	endpoint, stop := contender.New(bench.HealthConfig{
-		Checks: checks, Period: 10 * time.Second, Timeout: time.Second,
+		Checks: checks, Period: time.Hour, Timeout: time.Second,
 		Probe: func(ctx context.Context) error {
 			probes.Add(1)
 			timer := time.NewTimer(herdProbe)
@@ -131,7 +131,7 @@ func stampeding(contender bench.Health, checks int, finding error) herd {
 			}
 		})
 	}
-	patience := time.AfterFunc(herdWait(), func() {
+	patience := time.AfterFunc(herdWait(contender), func() {
 		mu.Lock()
 		defer mu.Unlock()
 		h.probes = probes.Load()
@@ -146,15 +146,16 @@ func stampeding(contender bench.Health, checks int, finding error) herd {
 	return h
 }
 
-func herdWait() time.Duration {
-	if inFull() {
+// herdWait is how long it is waited for answers: for ours as long as it takes.
+func herdWait(contender bench.Health) time.Duration {
+	if inFull() || contender.OneGoroutine {
 		return herdPatience
 	}
 	return herdMoment
 }
 
 // answers says how many there were of which code.
-func (h herd) answers() string {
+func (h herd) answers(waited time.Duration) string {
 	var kinds []string
 	rest := herdCallers
 	for _, code := range slices.Sorted(maps.Keys(h.codes)) {
@@ -162,7 +163,7 @@ func (h herd) answers() string {
 		rest -= h.codes[code]
 	}
 	if rest > 0 {
-		kinds = append(kinds, fmt.Sprintf("%d none in %v", rest, herdWait()))
+		kinds = append(kinds, fmt.Sprintf("%d none in %v", rest, waited))
 	}
 	return strings.Join(kinds, ", ")
 }

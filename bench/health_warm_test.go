@@ -96,13 +96,13 @@ func healthWarmOps(tb testing.TB, size int) []op {
 }
 
 // warmHealth returns an endpoint all of whose checks have passed. The next probe
-// is an hour away.
+// is hours away.
 func warmHealth(tb testing.TB, contender bench.Health, size int) http.Handler {
 	tb.Helper()
 	var probes atomic.Int64
 	before := runtime.NumGoroutine()
 	endpoint, stop := contender.New(bench.HealthConfig{
-		Checks: size, Period: time.Hour, Timeout: time.Second,
+		Checks: size, Period: 24 * time.Hour, Timeout: time.Second,
 		Probe: func(context.Context) error {
 			probes.Add(1)
 			return nil

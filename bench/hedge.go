@@ -99,9 +99,7 @@ func Hedge(name string, cfg hedge.Config) Transport {
 func hedgedHTTP(name string, delay time.Duration, upTo int) Transport {
 	return Transport{name, func(base http.RoundTripper) http.RoundTripper {
 		transport, err := hedgedhttp.NewRoundTripper(delay, upTo, base)
-		if err != nil {
-			panic(err)
-		}
+		must(err)
 		return transport
 	}}
 }

@@ -115,7 +115,7 @@ func (c churn) turns() <-chan int {
 		begun := time.Now()
 		for i := range c.calls {
 			if c.pace > 0 {
-				time.Sleep(time.Until(begun.Add(time.Duration(i) * time.Second / time.Duration(c.pace))))
+				<-time.After(time.Until(begun.Add(time.Duration(i) * time.Second / time.Duration(c.pace))))
 			}
 			turns <- i
 		}

@@ -50,7 +50,7 @@ func (r *race[R]) attempt(l *lane) (res result[R]) {
 // learnLoad tells the gate of an attempt. What an impatient caller cuts off says
 // nothing of the server.
 func (r *race[R]) learnLoad(res *result[R]) {
-	if res.verdict == accepted && r.cell.gate.errorRate() == 0 {
+	if res.verdict == accepted && !res.facts.pushesBack() && r.cell.gate.errorRate() == 0 {
 		return // as nearly always: there is nothing to be told
 	}
 	if now := time.Now(); r.Ended(now) == nil {
@@ -79,6 +79,7 @@ func (r *race[R]) leaves(l *lane) bool {
 		return false // and l is left alone: who ended the call reads it
 	}
 	l.departed = true
+	r.cell.counts.sent.Add(1) // before anybody can count what became of it
 	return true
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 // AtOnce is a Config.Delay by which all attempts of a call are sent at once:
-// multicast. It multiplies the load by Config.MaxAttempts, always.
+// multicast. It multiplies the load by Config.MaxAttempts, slow or not.
 const AtOnce time.Duration = -1
 
 // The defaults of a Config.
@@ -53,12 +53,11 @@ type Config struct {
 	// service with fast and slow routes is better served by a key per route.
 	Key func(*http.Request) string `json:"-"`
 
-	// Judge overrides, per attempt, what is good enough to be the answer. It must
-	// not read the body, and may be called by several attempts at once, the last of
-	// them while the call returns. Nil, or
-	// ByRule, means: errors of the transport, 429 and 5xx but 501 are not. Of these
-	// 429, 500, what is above 504, and refusals by a policy of ours below (unless
-	// there are Endpoints) start no other attempt, as that would seldom help.
+	// Judge overrides, per attempt, what is good enough to be the answer. It must not
+	// read the body, and may be called by several attempts at once, the last of them
+	// while the call returns. Nil, or ByRule, means: errors of the transport, 429 and
+	// 5xx but 501 are not. Of these 429, 500, what is above 504, and refusals by a
+	// policy of ours below (unless there are Endpoints) start no other attempt.
 	Judge func(*http.Response, error) Outcome `json:"-"`
 
 	// JudgeError is Judge for Do and Run. Nil, or ByRule, means: every error
@@ -78,7 +77,8 @@ type Config struct {
 
 	// Percent is the one knob: how many attempts the timer adds, at most, per
 	// hundred calls. Zero means 5; from 0.01 to 100. It is exact over time, with up to
-	// 60 hedges of credit per key. AtOnce has no use for it.
+	// 60 hedges of credit per key, and none to begin with: at 5 % the 20th call of a
+	// key pays for its first hedge, with a fixed Delay too. AtOnce has no use for it.
 	Percent float64
 
 	// MaxAttempts is the most attempts that a call makes, the first included.

@@ -34,16 +34,16 @@ func (r *race[R]) abandon() (over bool) {
 	return over
 }
 
-var errAbandoned = errors.New("hedge: the first attempt panicked")
+var errAbandoned = errors.New("hedge: another attempt panicked")
 
 // contain takes a panic of an attempt in the caller's goroutine that another has
 // overtaken, and returns the outcome. A Goexit cannot be contained.
-func (r *race[R]) contain(value any) result[R] {
+func (r *race[R]) contain(l *lane, value any) result[R] {
 	if value == nil {
 		r.late(r.outcome)
 		return result[R]{}
 	}
-	r.report(Event{Kind: Panicked, Attempt: 1, Err: crashOf(value).err()})
+	r.report(Event{Kind: Panicked, Attempt: l.number(), Err: crashOf(value).err()})
 	return r.outcome
 }
 

@@ -18,7 +18,7 @@
 // such that both balance where 5 % outlive it. That is known of canceled attempts
 // too, whose latency is not, so that the delay has no bias; and there is no window
 // that a stall could poison for as long as it is. The first answers (20 at 5 %) of a key
-// are its warm-up, without hedges.
+// are its warm-up, in which only a failure starts another attempt.
 //
 // A failed attempt (see Config.Judge) starts the next at once, when its response has
 // been drained (64 KiB, 50 ms at most), and never beats one that is still running.

@@ -35,8 +35,9 @@ func (r Reason) MarshalText() ([]byte, error) {
 }
 
 // Error is what a call ends with when several attempts failed, none with a
-// response. It wraps the error of the first. After a single attempt the error is
-// the attempt's own.
+// response, or when its caller left after one had failed and others were on their
+// way, of which Tries does not tell. It wraps the error of the first. After a single
+// attempt the error is the attempt's own.
 type Error struct {
 	Tries []Try // in the order in which they failed
 	Err   error // the first attempt's to fail, joined with the caller's end where that came after it
@@ -96,6 +97,9 @@ func (e *Error) Unsent() bool {
 // if all of them were refused by policies that know; otherwise 0.
 func (e *Error) RetryAfter() time.Duration {
 	least := time.Duration(0)
+	if e.pending {
+		return 0
+	}
 	for _, try := range e.Tries {
 		wait, ok := outcome.Hint(try.Err)
 		if !ok || outcome.OfError(context.Background(), try.Err) != outcome.Refused {
@@ -106,6 +110,16 @@ func (e *Error) RetryAfter() time.Duration {
 		}
 	}
 	return least
+}
+
+// Refused reports whether all attempts were refused.
+func (e *Error) Refused() bool {
+	for _, try := range e.Tries {
+		if outcome.OfError(context.Background(), try.Err) != outcome.Refused {
+			return false
+		}
+	}
+	return !e.pending && len(e.Tries) > 0
 }
 
 // PanicError is the Err of an Event about an attempt that panicked, or that ended

@@ -86,7 +86,7 @@ func TestFastPathStartsNoGoroutine(t *testing.T) {
 		synctest.Wait()
 		before := runtime.NumGoroutine()
 		inside := func() {
-			assert.Equal(t, before, runtime.NumGoroutine())
+			assert.LessOrEqual(t, runtime.NumGoroutine(), before) // those that other tests left may end meanwhile
 			stack := make([]byte, 64<<10)
 			assert.Contains(t, string(stack[:runtime.Stack(stack, false)]), "TestFastPathStartsNoGoroutine",
 				"this goroutine has the test at its bottom")
@@ -100,7 +100,7 @@ func TestFastPathStartsNoGoroutine(t *testing.T) {
 			inside()
 			return nil
 		}))
-		assert.Equal(t, before, runtime.NumGoroutine())
+		assert.LessOrEqual(t, runtime.NumGoroutine(), before)
 	})
 }
 

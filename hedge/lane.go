@@ -40,20 +40,53 @@ type lane struct {
 // been read.
 func (l *lane) open(caller context.Context, n int, hosts *attempt.Hosts, grace bool) {
 	l.caller, l.n = caller, n
+	parent := caller
+	if n > 1 || grace {
+		parent = l.detachTrace()
+	}
 	if grace {
-		l.openForGrace(hosts)
+		l.openForGrace(parent, hosts)
 		return
 	}
-	ctx, cancel := context.WithCancelCause(caller)
+	ctx, cancel := context.WithCancelCause(parent)
 	l.Hedged, l.cancel = attempt.Hedging(ctx, n, hosts), cancel
+}
+
+// detachTrace keeps the caller's httptrace hooks from further attempts, as they are
+// not made to run for several at once; and from a first one that goes on when the call
+// is over, then. To hide their value alone does not do: the dialer finds them by
+// another, which WithClientTrace sets as well.
+func (l *lane) detachTrace() context.Context {
+	trace := httptrace.ContextClientTrace(l.caller)
+	if trace == nil {
+		return l.caller
+	}
+	hooks := &httptrace.ClientTrace{ConnectStart: func(string, string) {}} // any that the dialer asks for
+	if l.n == 1 {
+		l.gate = new(rt.TraceGate)
+		hooks = l.gate.Wrap(trace)
+	}
+	return httptrace.WithClientTrace(untraced{l.caller}, hooks)
+}
+
+// untraced hides httptrace hooks, or WithClientTrace would call them too.
+type untraced struct{ context.Context }
+
+func (u untraced) Value(key any) any {
+	value := u.Context.Value(key)
+	if _, hooks := value.(*httptrace.ClientTrace); hooks {
+		return nil
+	}
+	return value
 }
 
 // openForGrace makes a context that ends with the caller's only until unbind. The
 // caller's deadline it keeps: it must come as one, and not as a cancellation.
-func (l *lane) openForGrace(hosts *attempt.Hosts) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(l.caller))
+func (l *lane) openForGrace(parent context.Context, hosts *attempt.Hosts) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(parent))
 	release := context.CancelFunc(func() {})
-	if deadline, ok := l.caller.Deadline(); ok {
+	deadline, timed := l.caller.Deadline()
+	if timed {
 		ctx, release = context.WithDeadline(ctx, deadline)
 	}
 	l.Hedged = attempt.Hedging(ctx, l.n, hosts)
@@ -61,29 +94,29 @@ func (l *lane) openForGrace(hosts *attempt.Hosts) {
 		cancel(cause)
 		release()
 	}
-	l.gate = new(rt.TraceGate)
 	l.unbind = context.AfterFunc(l.caller, func() {
-		if !errors.Is(l.caller.Err(), context.DeadlineExceeded) {
+		if !timed || !errors.Is(l.caller.Err(), context.DeadlineExceeded) {
 			cancel(context.Cause(l.caller))
 		}
 	})
 }
 
-// Value hides the caller's httptrace hooks from further attempts. They are not
-// made to run for several at once, nor after the call is over.
+// Value hides from further attempts that there ever were httptrace hooks.
 func (l *lane) Value(key any) any {
 	value := l.Hedged.Value(key)
-	trace, ok := value.(*httptrace.ClientTrace)
-	switch {
-	case !ok:
-		return value
-	case l.n > 1:
+	if _, hooks := value.(*httptrace.ClientTrace); hooks && l.n > 1 {
 		return nil
-	case l.gate != nil:
-		return l.gate.Wrap(trace)
-	default:
-		return value
 	}
+	return value
+}
+
+// number returns which attempt it is. In the goroutine of a call whose attempts are
+// all elsewhere there is none.
+func (l *lane) number() int {
+	if l == nil {
+		return 1
+	}
+	return l.n
 }
 
 // lose ends an attempt that another has overtaken, at once or after a grace.

@@ -72,16 +72,16 @@ func (r *race[R]) start() {
 	if r.cfg.Budget != nil {
 		r.cfg.Budget.DepositAt(r.Ctx, r.key, r.begun)
 	}
-	if r.limits.delay != AtOnce {
-		r.cell.allowance.add(r.target.share)
-		r.aim = r.delay()
-	}
 	if r.hosts = attempt.Tried(r.Ctx); r.hosts == nil {
 		r.hosts = &r.tried
 	}
 	r.running = 1
 	r.first.open(r.Ctx, 1, r.hosts, r.grace > 0)
 	r.door.prepare(&r.first)
+	if r.limits.delay != AtOnce { // last: the tracker's watch must not be lost in a panic
+		r.cell.allowance.add(r.target.share)
+		r.aim = r.delay()
+	}
 }
 
 // delay returns how long to wait for the first attempt.
@@ -98,7 +98,7 @@ func (r *race[R]) delay() aim {
 
 // run makes the attempts and returns what came of them.
 func (r *race[R]) run() (out result[R]) {
-	inline := r.grace == 0
+	l := &r.first
 	returned := false
 	defer func() {
 		if returned {
@@ -107,7 +107,7 @@ func (r *race[R]) run() (out result[R]) {
 		// An attempt panicked in this goroutine, or ended it. If another is the
 		// answer by then, nobody waits for this one any more.
 		if over := r.abandon(); over {
-			out = r.contain(recover())
+			out = r.contain(l, recover())
 		}
 	}()
 	if r.limits.delay == AtOnce {
@@ -117,12 +117,12 @@ func (r *race[R]) run() (out result[R]) {
 		r.timer = time.AfterFunc(r.aim.delay, r.fire)
 		r.mu.Unlock()
 	}
-	if inline {
-		for l := &r.first; l != nil; {
-			l = r.settle(r.attempt(l))
-		}
-	} else {
-		go r.work(&r.first) // it may go on when the call is over
+	if r.grace > 0 {
+		go r.work(l) // it may go on when the call is over
+		l = nil
+	}
+	for l != nil {
+		l = r.settle(r.attempt(l))
 	}
 	out = r.await()
 	returned = true

@@ -4,7 +4,6 @@ import "time"
 
 // sent counts an attempt beyond the first, which goes out now, and tells of it.
 func (r *race[R]) sent(l *lane) {
-	r.cell.counts.sent.Add(1)
 	e := Event{Kind: Sent, Attempt: l.n, Trigger: l.trigger}
 	if l.trigger == Slow {
 		e.Delay = r.aim.delay

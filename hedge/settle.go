@@ -111,7 +111,10 @@ func (r *race[R]) fail(res result[R]) (next *lane, follows step, refused Reason)
 		return nil, tooLate, allowed
 	}
 	r.tries = append(r.tries, Try{Attempt: res.lane.n, Host: res.host, Status: res.facts.status, Err: res.err})
-	r.back = r.back || res.lane.n == 1
+	if res.lane.n == 1 {
+		r.back = true
+		r.unwatch()
+	}
 	res.lane.told = true
 	if left := r.Ended(now); left != nil {
 		r.finish(r.choose(res, left))

@@ -156,7 +156,10 @@ func (x *exchange) judge(l *lane, resp *http.Response, err error) (f facts, host
 	return f, rt.HostOf(l.req, resp, err)
 }
 
-func (x *exchange) keep(l *lane, resp *http.Response) { rt.Keep(l, resp, l.end) }
+func (x *exchange) keep(l *lane, resp *http.Response) {
+	defer func() { _ = recover() }() // of the body's Close: the call goes on
+	rt.Keep(l, resp, l.end)
+}
 
 // discard drains a response in a goroutine of its own: the caller may wait in this
 // one.
@@ -167,11 +170,7 @@ func (x *exchange) discard(l *lane, resp *http.Response) {
 	}
 	go func() {
 		defer l.end()
-		defer func() {
-			if v := recover(); v != nil { // the body's Close, which has nobody else to panic to
-				x.late(result[*http.Response]{lane: l, crash: crashOf(v)})
-			}
-		}()
+		defer func() { _ = recover() }() // of the body's Close, which has nobody to panic to
 		rt.Discard(l, resp, l.end)
 	}()
 }

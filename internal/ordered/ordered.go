@@ -11,19 +11,43 @@ package ordered
 
 import "sync"
 
+// Most is how many events wait at most. An observer that blocks must cost no more
+// memory than that: the oldest are lost.
+const Most = 1000
+
 // Queue holds events until they are delivered. Its zero value is empty. All methods
 // are safe for concurrent use.
 type Queue[E any] struct {
 	mu      sync.Mutex
 	pending []E
 	telling bool
+	lost    int
 }
 
 // Put adds an event. Deliver is to be called after it.
 func (q *Queue[E]) Put(e E) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if len(q.pending) == Most {
+		q.drop()
+		q.lost++
+	}
 	q.pending = append(q.pending, e)
+}
+
+// Lost returns how many events were not delivered.
+func (q *Queue[E]) Lost() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.lost
+}
+
+// drop takes the oldest event out.
+func (q *Queue[E]) drop() (oldest E) {
+	var none E
+	oldest, q.pending[0] = q.pending[0], none // or it would be kept by the array
+	q.pending = q.pending[1:]
+	return oldest
 }
 
 // Deliver gives what is pending to tell, in order, unless another goroutine is about
@@ -68,9 +92,7 @@ func (q *Queue[E]) next() (e E, ok bool) {
 		q.pending, q.telling = nil, false
 		return e, false
 	}
-	e = q.pending[0]
-	q.pending = q.pending[1:]
-	return e, true
+	return q.drop(), true
 }
 
 func (q *Queue[E]) stop() {

@@ -138,6 +138,12 @@ func provesUnsent(err error) bool {
 // hasHint reports whether err is of a kind that can say when to come back, as
 // the refusals of all our policies are, even if this one does not know.
 func hasHint(err error) bool {
+	if knows, ok := errors.AsType[interface {
+		error
+		Refused() bool
+	}](err); ok {
+		return knows.Refused()
+	}
 	_, ok := errors.AsType[interface {
 		error
 		RetryAfter() time.Duration

@@ -79,7 +79,7 @@ func traceHooksAreSilent(tb TB, p policy) {
 	b := newBase(traceHooks(first(stubbornly(answer(http.StatusOK)), answer(http.StatusOK))))
 
 	res := call(tb, p.over(b), newRequest(ctx, tb, http.MethodGet))
-	if hits.Swap(0) == 0 {
+	if hits.Swap(0) == 0 && !p.multiple { // of which another may be faster than the first
 		tb.Errorf("the trace hooks were not called")
 	}
 	res.drop()

@@ -153,7 +153,8 @@ func idempotencyKeyIsSentAlong(tb TB, p policy) {
 				if got := t.header.Get(key); got != "key-1" {
 					tb.Errorf("attempt %d has the key %q", t.n, got)
 				}
-				if !bytes.Equal(t.sent, []byte(sent.content)) {
+				overtaken := p.multiple && t.n > 1 && len(t.sent) == 0 // before it could read the body
+				if !bytes.Equal(t.sent, []byte(sent.content)) && !overtaken {
 					tb.Errorf("attempt %d sent the body %q", t.n, t.sent)
 				}
 			}
