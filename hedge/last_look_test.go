@@ -176,7 +176,6 @@ func TestSettledWhoPanicked(t *testing.T) {
 type oddCtx struct {
 	context.Context
 	done chan struct{}
-	once sync.Once
 }
 
 func (c *oddCtx) Done() <-chan struct{} { return c.done }
@@ -219,7 +218,7 @@ func TestSettledOddDeadline(t *testing.T) {
 func TestSettledTraceDial(t *testing.T) {
 	for name, grace := range map[string]time.Duration{"no grace": 0, "grace": 2 * time.Second} {
 		t.Run(name, func(t *testing.T) {
-			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				if hedge.RequestAttempt(r) == 1 {
 					time.Sleep(200 * time.Millisecond)
 				}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -218,5 +219,22 @@ func TestTimeoutOfATryEndsItsHedges(t *testing.T) {
 		synctest.Wait()
 		assert.EqualValues(t, 4, sent.Load())
 		assert.EqualValues(t, 4, ended.Load())
+	})
+}
+
+// A connection that is refused is no refusal of ours: a retrier goes on, also when a hedger has
+// wrapped what it got.
+func TestRetryGoesOnWhereAHedgerFoundNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		nobody := base(func(*http.Request) (*http.Response, error) {
+			attempts++
+			return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+		})
+		retrier := retry.MustNew(retry.Config{BaseDelay: time.Millisecond, MaxAttempts: 3, Budget: rich()})
+		hedger := hedge.MustNew(hedge.Config{Budget: rich()})
+		_, err := fetch(t, retrier.Transport(hedger.Transport(nobody)))
+		require.Error(t, err)
+		assert.Equal(t, 6, attempts, "%v", err)
 	})
 }
