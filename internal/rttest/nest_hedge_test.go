@@ -169,7 +169,9 @@ func TestRefusalsPassThroughAHedger(t *testing.T) {
 		answered := 0
 		server := base(func(req *http.Request) (*http.Response, error) {
 			answered++
-			return replyWith(req, http.StatusInternalServerError), nil
+			resp := replyWith(req, http.StatusInternalServerError)
+			resp.Header = http.Header{"Retry-After": {"1800"}} // or the open time might be drawn short
+			return resp, nil
 		})
 		hedger := restless(rich())
 		hedged := hedger.Transport(breakers.Transport(server))
