@@ -12,10 +12,14 @@
 //	hedge    a second request when the first is slow; first acceptable answer wins
 //	breaker  stop calling what fails, by rule or by hand
 //
-// To come, and already part of the plan below: backpressure (admit what can be finished in time), route (to
-// a healthy host, never twice to the same), stale (an old answer now beats a new
-// answer too late), healthcheck (know your own health without asking on every
-// request), telemetry (OpenTelemetry for all of them).
+//	healthcheck         know your own health without asking on every request
+//	healthcheck/checks  ready-made probes: databases, HTTP, certificates, disks, …
+//	healthcheck/spool   take services out by files, as hacheck does
+//
+// To come, and already part of the plan below: backpressure (admit what can be
+// finished in time), route (to a healthy host, never twice to the same), stale (an
+// old answer now beats a new answer too late), telemetry (OpenTelemetry for all of
+// them).
 //
 // # One brain, several doors
 //
@@ -24,11 +28,12 @@
 // Config) or MustNew (which panics, for package variables and examples). The
 // type opens doors to the places where calls are made:
 //
-//	         client     server   functions  by hand
-//	budget                                  Deposit, Withdraw, Claim
-//	retry    Transport           Do, Run
-//	hedge    Transport           Do, Run
-//	breaker  Transport  Handler  Do, Run    Allow, Admin
+//	             client     server            functions  by hand
+//	budget                                               Deposit, Withdraw, Claim
+//	retry        Transport                    Do, Run
+//	hedge        Transport                    Do, Run
+//	breaker      Transport  Handler           Do, Run    Allow, Admin
+//	healthcheck             Handler, Require             Override, Admin, Shutdown
 //
 // retry and hedge have no Handler: a handler's writes have gone to the client,
 // and cannot be taken back for another attempt.
