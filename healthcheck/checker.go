@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -149,19 +150,28 @@ func (c *Checker) begin() error {
 	case c.started.Load():
 		return ErrStarted
 	}
-	for name, g := range c.groups {
-		if len(g.members) == 0 && !slices.Contains([]string{Live, Ready, Startup, full}, name) {
-			return fmt.Errorf("healthcheck: there is no check in group %q", name)
-		}
-	}
-	for _, name := range c.required {
-		if c.byName[name] == nil {
-			return fmt.Errorf("healthcheck: a route requires %q, and there is no such check", name)
-		}
+	if err := c.missing(); err != nil {
+		return err
 	}
 	c.started.Store(true)
 	c.probes.Go(c.runSchedule)
 	return nil
+}
+
+// missing returns what endpoints and routes are about and there is not.
+func (c *Checker) missing() error {
+	var wrong []error
+	for _, name := range slices.Sorted(maps.Keys(c.groups)) {
+		if len(c.groups[name].members) == 0 && !slices.Contains([]string{Live, Ready, Startup, full}, name) {
+			wrong = append(wrong, fmt.Errorf("healthcheck: there is no check in group %q", name))
+		}
+	}
+	for _, name := range c.required {
+		if c.byName[name] == nil {
+			wrong = append(wrong, fmt.Errorf("healthcheck: a route requires %q, and there is no such check", name))
+		}
+	}
+	return errors.Join(wrong...)
 }
 
 // Close ends all probing and waits for the probes that are running, as long as ctx

@@ -126,8 +126,9 @@ func (cfg *Config) complete() error {
 // complete replaces every zero by its default and returns everything that is
 // wrong with the check.
 func (def *Check) complete() error {
+	var both error
 	if def.OnDemand != 0 && def.Period != 0 {
-		return fmt.Errorf("Check.OnDemand is %v and Period %v: it is one or the other", def.OnDemand, def.Period)
+		both = fmt.Errorf("Check.OnDemand is %v and Period %v: it is one or the other", def.OnDemand, def.Period)
 	}
 	def.Period = cmp.Or(def.OnDemand, def.Period, max(DefaultPeriod, def.Timeout))
 	def.Timeout = cmp.Or(def.Timeout, min(DefaultTimeout, max(def.Period, leastPeriod)))
@@ -138,7 +139,7 @@ func (def *Check) complete() error {
 	}
 	def.Groups = slices.Compact(slices.Sorted(slices.Values(def.Groups)))
 	def.Affects = slices.Clone(def.Affects)
-	return def.validate()
+	return errors.Join(both, def.validate())
 }
 
 func (def *Check) validate() error {

@@ -182,7 +182,8 @@ func (e *endpoint) renew(ctx context.Context, v *view, kind int) *page {
 	v.due.Store(math.MaxInt64) // first, as what changes while it is rendered makes it due again
 	p := e.g.render(kind, now)
 	v.page.Store(p)
-	v.dueBy(e.g.horizon())
+	v.dueBy(max(e.g.horizon(), now+1))
+	e.g.current(e.c.now()) // for the code, if something has changed meanwhile
 	return p
 }
 
@@ -233,7 +234,7 @@ func (c *Checker) await(ctx context.Context, checks []*check) {
 func (g *group) horizon() int64 {
 	_, until := unpack(g.word.Load())
 	for _, k := range g.all() {
-		if k.OnDemand > 0 {
+		if k.OnDemand > 0 && g.c.ctx.Err() == nil { // or there is nothing to be asked for
 			until = min(until, k.nextDemand())
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -81,21 +83,36 @@ func encode(r report) []byte {
 // plain returns an observed value if it is one that can be shown by itself, or what
 // it is. Others would bring code of their own into the rendering.
 func plain(value any) any {
-	switch v := value.(type) {
-	case nil, bool, string, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
-		return v
-	case float32:
-		return plain(float64(v))
-	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Sprint(v)
-		}
-		return v
-	case time.Duration:
+	if d, ok := value.(time.Duration); ok {
+		return d.String()
+	}
+	switch v := reflect.ValueOf(value); v.Kind() {
+	case reflect.Invalid:
+		return nil
+	case reflect.Bool:
+		return v.Bool()
+	case reflect.String:
 		return v.String()
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return v.Int()
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return v.Uint()
+	case reflect.Float32:
+		return number(v.Float(), 32)
+	case reflect.Float64:
+		return number(v.Float(), 64)
 	default:
 		return fmt.Sprintf("a %T", value)
 	}
+}
+
+// number returns a number as JSON writes it, or as text if it cannot.
+func number(f float64, bits int) any {
+	text := strconv.FormatFloat(f, 'g', -1, bits)
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return text
+	}
+	return json.Number(text)
 }
 
 func (g *group) report(status Status, now int64) report {

@@ -18,7 +18,9 @@ import (
 func (c *Checker) Require(names ...string) func(http.Handler) http.Handler {
 	names = slices.Clone(names)
 	c.mu.Lock()
-	c.required = append(c.required, names...)
+	if !c.started.Load() {
+		c.required = append(c.required, names...)
+	}
 	c.mu.Unlock()
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

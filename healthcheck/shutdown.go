@@ -32,9 +32,9 @@ var (
 func (c *Checker) InBand(next http.Handler) http.Handler {
 	hooks := rw.Hooks{Header: func(_ int, h http.Header) { c.inBand(h) }}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		wrapped, _ := rw.Wrap(w, hooks)
+		wrapped, seen := rw.Wrap(w, hooks)
 		next.ServeHTTP(wrapped, r)
-		if wrapped.Header()[HealthHeader] == nil {
+		if seen.Status() == 0 && !seen.Hijacked() {
 			c.inBand(w.Header()) // nothing was written: the server is about to
 		}
 	})
