@@ -96,7 +96,8 @@ type Check struct {
 	OnDemand time.Duration
 
 	// Timeout is how long a probe may take. Zero means 1 s, or Period where that is
-	// shorter; at most Period.
+	// shorter; at most Period. Be generous: a probe that is a little late and does
+	// not heed its context fails the check at once, whatever Fall says.
 	Timeout time.Duration
 
 	// Fall is how many results in a row must be worse than the status, and Rise
