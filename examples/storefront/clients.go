@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -25,13 +26,15 @@ func naiveClient(hosts map[string][]string) *http.Client {
 // another one. A breaker stands below it, with a circuit for each replica: one
 // that hangs is passed over, and the other two serve. A circuit for all three
 // would stay closed and let every third call hang, or open and refuse what two of
-// them could answer.
-func failsoftClient(hosts map[string][]string) *http.Client {
-	return &http.Client{Timeout: deadline, Transport: resilient(hosts, newPool())}
+// them could answer. health is told of what becomes of the circuits.
+func failsoftClient(hosts map[string][]string, health *circuits) *http.Client {
+	return &http.Client{Timeout: deadline, Transport: resilient(hosts, newPool(), health.observe)}
 }
 
 // resilient reads from the outside in, a call's way down to its connection.
-func resilient(hosts map[string][]string, pool http.RoundTripper) http.RoundTripper {
+func resilient(
+	hosts map[string][]string, pool http.RoundTripper, observe func(context.Context, breaker.Event),
+) http.RoundTripper {
 	extra := budget.MustNew(budget.Config{Ratio: ratio}) // of retries and hedges together
 	breakers := breaker.MustNew(breaker.Config{
 		Rules: rules(),
@@ -39,6 +42,7 @@ func resilient(hosts map[string][]string, pool http.RoundTripper) http.RoundTrip
 		// our own side, and lets all calls pass. With six, all of what we call may
 		// well be down.
 		MaxOpenFraction: breaker.Off,
+		Observe:         observe,
 	})
 	choice := &replicas{hosts: hosts, next: breakers.Transport(pool)}
 	return newRetrier(extra).Transport(newHedger(extra).Transport(choice))

@@ -153,7 +153,7 @@ func TestStallIsBridgedAndSeen(t *testing.T) {
 		const each = time.Second / perSecond
 		stall := time.Now().Add(3 * time.Second)
 		below := &stalling{host: "a", from: stall}
-		client := resilient(map[string][]string{"catalogue": {"a", "b", "c"}}, below)
+		client := resilient(map[string][]string{"catalogue": {"a", "b", "c"}}, below, nil)
 		var inside sync.WaitGroup
 		for visitor := 0; time.Since(stall) < 3*time.Second; visitor++ {
 			inside.Go(func() {

@@ -29,7 +29,8 @@ func drill(ctx context.Context, s script, perPhase int, plain bool, out io.Write
 	if err != nil {
 		return err
 	}
-	fronts, err := up.startFronts(ctx, hosts, start, result)
+	known := newCircuits(hosts)
+	fronts, err := up.startFronts(ctx, hosts, known, start, result)
 	if err != nil {
 		return err
 	}
@@ -39,7 +40,8 @@ func drill(ctx context.Context, s script, perPhase int, plain bool, out io.Write
 		visitors: visitors, fronts: fronts, start: start, record: result,
 		client: &http.Client{Transport: pool},
 	}
-	watch(&view{out: out, plain: plain, script: s, start: start, record: result}, func() { shoppers.come(ctx) })
+	shown := &view{out: out, plain: plain, script: s, start: start, record: result, health: known.health}
+	watch(shown, func() { shoppers.come(ctx) })
 
 	if err = report(out, s, result); err != nil {
 		return err

@@ -92,15 +92,15 @@ func TestBars(t *testing.T) {
 func TestPictureIsDrawnOverItself(t *testing.T) {
 	var out strings.Builder
 	s, r := recorded(2)
-	v := view{out: &out, script: s, record: r, start: time.Now().Add(-15 * time.Second)}
+	v := view{out: &out, script: s, record: r, start: time.Now().Add(-15 * time.Second), health: newHealth(failsoft)}
 	v.draw()
 	first := out.String()
 	v.draw()
 	second := strings.TrimPrefix(out.String(), first)
-	assert.Equal(t, 5, strings.Count(first, "\n"))
-	assert.True(t, strings.HasPrefix(second, "\x1b[5A\r"), "%q", second)
-	assert.Equal(t, 5, strings.Count(second, erase+"\n"), "no rest of the picture before stays")
-	for _, want := range []string{"15.0s of 1m0s", "one replica stalls", "50.0 %", "100.0 %"} {
+	assert.Equal(t, 6, strings.Count(first, "\n"))
+	assert.True(t, strings.HasPrefix(second, "\x1b[6A\r"), "%q", second)
+	assert.Equal(t, 6, strings.Count(second, erase+"\n"), "no rest of the picture before stays")
+	for _, want := range []string{"15.0s of 1m0s", "one replica stalls", "50.0 %", "100.0 %", "health    catalogue unknown, prices"} {
 		assert.Contains(t, first, want)
 	}
 }
@@ -108,9 +108,11 @@ func TestPictureIsDrawnOverItself(t *testing.T) {
 func TestPlainHasNoEscapes(t *testing.T) {
 	var out strings.Builder
 	s, r := recorded(2)
-	v := view{out: &out, plain: true, script: s, record: r, start: time.Now().Add(-25 * time.Second)}
+	v := view{out: &out, plain: true, script: s, record: r, start: time.Now().Add(-25 * time.Second), health: newHealth(failsoft)}
 	v.draw()
-	assert.Regexp(t, `^  25\.0s  errors +\d+ visitors/s   naive +–, p99 +–   failsoft +–, p99 +–\n$`, out.String())
+	assert.Regexp(t,
+		`^  25\.0s  errors +\d+ visitors/s   naive +–, p99 +–   failsoft +–, p99 +–   health: catalogue unknown, .*\n$`,
+		out.String())
 }
 
 func TestRateIsThatOfTheLastSecond(t *testing.T) {

@@ -7,17 +7,26 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/failsoft/failsoft/healthcheck"
 )
 
 // servers is all that listens, on loopback only, and what they call with.
 type servers struct {
 	list    []*http.Server
+	health  []*healthcheck.Checker
 	clients []*http.Client
 	serving sync.WaitGroup
 }
 
-// start serves handler on a free port and returns its address.
-func (s *servers) start(ctx context.Context, handler http.Handler) (string, error) {
+// start serves a service's routes and its health on a free port, and returns its
+// address.
+func (s *servers) start(ctx context.Context, mux *http.ServeMux, health *healthcheck.Checker) (string, error) {
+	handler := endpoints(mux, health)
+	if err := health.Start(); err != nil {
+		return "", err
+	}
+	s.health = append(s.health, health)
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("no port to listen on: %w", err)
@@ -35,7 +44,9 @@ func (s *servers) startUpstreams(
 	hosts := make(map[string][]string)
 	for _, u := range upstreams() {
 		for i := range u.replicas {
-			host, err := s.start(ctx, &replica{upstream: u, number: i, script: script, start: start, record: record})
+			mux := http.NewServeMux()
+			mux.Handle("/", &replica{upstream: u, number: i, script: script, start: start, record: record})
+			host, err := s.start(ctx, mux, newHealth(u.name))
 			if err != nil {
 				return nil, err
 			}
@@ -48,30 +59,37 @@ func (s *servers) startUpstreams(
 // startFronts starts the two shop fronts and returns their URLs by name. They
 // share no connections, so that neither suffers from what the other does.
 func (s *servers) startFronts(
-	ctx context.Context, hosts map[string][]string, start time.Time, record *record,
+	ctx context.Context, hosts map[string][]string, known *circuits, start time.Time, record *record,
 ) (map[string]string, error) {
 	urls := make(map[string]string)
-	for name, newClient := range map[string]func(map[string][]string) *http.Client{
-		naive:    naiveClient,
-		failsoft: failsoftClient,
+	// A timeout knows of nothing between two calls: naive has the same endpoints,
+	// and no check that could tell them anything.
+	health := map[string]*healthcheck.Checker{naive: newHealth(naive), failsoft: known.health}
+	for name, client := range map[string]*http.Client{
+		naive:    naiveClient(hosts),
+		failsoft: failsoftClient(hosts, known),
 	} {
-		client := newClient(hosts)
 		s.clients = append(s.clients, client)
 		mux := http.NewServeMux()
 		mux.Handle("GET /products/{product}", &front{name: name, client: client, start: start, record: record})
-		address, err := s.start(ctx, mux)
+		address, err := s.start(ctx, mux, health[name])
 		if err != nil {
 			return nil, err
 		}
 		urls[name] = "http://" + address
 	}
+	known.begin()
 	return urls, nil
 }
 
-// stop closes all servers and connections.
+// stop closes all servers and connections. A service that somebody depends on ends
+// by Checker.Shutdown instead, which gives balancers the time to notice.
 func (s *servers) stop() {
 	for _, server := range s.list {
 		_ = server.Close() // nobody is left to be hurt
+	}
+	for _, health := range s.health {
+		_ = health.Close(context.Background()) // no probe that it would wait for
 	}
 	for _, client := range s.clients {
 		client.CloseIdleConnections()

@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/failsoft/failsoft/healthcheck"
 )
 
 // view shows the drill while it runs: as a picture that is drawn again and
@@ -17,6 +19,7 @@ type view struct {
 	script script
 	start  time.Time
 	record *record
+	health *healthcheck.Checker // of the front that has failsoft
 
 	counts []count // of the last second
 	drawn  int     // lines of the picture so far
@@ -104,8 +107,9 @@ func (v *view) rate(now time.Time) float64 {
 }
 
 func (v *view) line(m moment) string {
-	return fmt.Sprintf("%6.1fs  %-18s  %4.0f visitors/s   naive %s   failsoft %s\n",
-		m.elapsed.Seconds(), v.script.phases[m.phase].name, m.rate, figures(m.naive), figures(m.failsoft))
+	return fmt.Sprintf("%6.1fs  %-18s  %4.0f visitors/s   naive %s   failsoft %s   health: %s\n",
+		m.elapsed.Seconds(), v.script.phases[m.phase].name, m.rate, figures(m.naive), figures(m.failsoft),
+		statuses(v.health))
 }
 
 func figures(t tally) string {
@@ -137,6 +141,7 @@ func (v *view) picture(m moment) string {
 		"naive     " + bar(naive) + figures(m.naive),
 		"failsoft  " + bar(failsoft) + figures(m.failsoft),
 		"          " + labels.String(),
+		"health    " + statuses(v.health),
 	}
 	text := strings.Join(lines, erase+"\n") + erase + "\n"
 	if v.drawn > 0 {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -27,8 +28,11 @@ func (w wires) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // rehearse is the drill without a machine to disturb it: in virtual time, and in
-// a bubble.
-func rehearse(ctx context.Context, s script, perPhase int) *record {
+// a bubble. It is looked at when three quarters of each phase are over.
+func rehearse(
+	ctx context.Context, t *testing.T, s script, perPhase int, look func(p phase, known *circuits),
+) *record {
+	t.Helper()
 	visitors := newVisitors(s, perPhase)
 	result, start := newRecord(s, visitors), time.Now()
 	pool, hosts := make(wires), make(map[string][]string)
@@ -39,16 +43,26 @@ func rehearse(ctx context.Context, s script, perPhase int) *record {
 			pool[host] = &replica{upstream: u, number: i, script: s, start: start, record: result}
 		}
 	}
+	known := newCircuits(hosts)
+	require.NoError(t, known.health.Start())
+	defer func() { assert.NoError(t, known.health.Close(ctx)) }()
+	known.begin()
 	fronts := make(map[string]*http.ServeMux)
 	for name, transport := range map[string]http.RoundTripper{
 		naive:    &replicas{hosts: hosts, next: pool},
-		failsoft: resilient(hosts, pool),
+		failsoft: resilient(hosts, pool, known.observe),
 	} {
 		client := &http.Client{Timeout: deadline, Transport: transport}
 		fronts[name] = http.NewServeMux()
 		fronts[name].Handle("GET /products/{product}", &front{name: name, client: client, start: start, record: result})
 	}
 	var inside sync.WaitGroup
+	inside.Go(func() {
+		for i, p := range s.phases {
+			time.Sleep(time.Until(start.Add(time.Duration(i)*s.length + s.length*3/4)))
+			look(p, known)
+		}
+	})
 	for number, v := range visitors {
 		time.Sleep(time.Until(start.Add(v.at)))
 		for name, shop := range fronts {
@@ -75,7 +89,7 @@ func TestStallIsBridgedInTime(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newScript(shortest(), seed+1)
 				s.phases = s.phases[:3]
-				result := rehearse(t.Context(), s, minVisitors)
+				result := rehearse(t.Context(), t, s, minVisitors, func(phase, *circuits) {})
 				var table strings.Builder
 				require.NoError(t, report(&table, s, result))
 				require.NoError(t, judge(result.rows(s)), table.String())
