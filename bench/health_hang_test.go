@@ -43,7 +43,7 @@ func TestHealthHang(t *testing.T) {
 				assert.GreaterOrEqual(t, h.failed, time.Duration(0))
 				assert.LessOrEqual(t, h.failed, hangPeriod+hangTimeout+hangPeriod/10, "a poll later at most")
 				assert.Equal(t, "503", h.answer)
-				assert.Equal(t, 1, h.left, "goroutines")
+				assert.LessOrEqual(t, h.left, 3, "goroutines: one, but those of the whole process are counted")
 			}
 			failed := "never"
 			if h.failed >= 0 {
