@@ -31,6 +31,7 @@ type check struct {
 	changed  int64     // when the status changed
 	run      int       // the number of the latest probe
 	running  bool
+	told     bool // the probe that is running has come back, and its result is being taken
 	stuck    bool
 	begun    int64         // of the probe that is running
 	over     chan struct{} // closed when it has told, or hangs
@@ -121,6 +122,7 @@ const (
 func (k *check) take(res Result, now int64, counts how) {
 	k.mu.Lock()
 	before := k.see(now)
+	_, lasted := unpack(k.word.Load())
 	from := k.machine.status
 	if changed := k.count(res.Status, counts); changed {
 		k.changed = now
@@ -129,8 +131,9 @@ func (k *check) take(res Result, now int64, counts how) {
 	k.result, k.at, k.wall = res, now, time.Now()
 	k.known, k.reported = true, counts == forGood
 	after := k.see(now)
+	_, lasts := unpack(k.word.Load())
 	k.mu.Unlock()
-	if before != after {
+	if before != after || lasts < lasted { // what was reported for good may age again
 		k.tellGroups(now)
 		return
 	}
@@ -205,8 +208,12 @@ func (k *check) wanted(now int64) bool {
 func (k *check) nextDemand() int64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.running || !k.known {
+	switch {
+	case k.running:
 		return math.MaxInt64 // it will tell
+	case !k.known:
+		return 0
+	default:
+		return k.next
 	}
-	return k.next
 }

@@ -195,8 +195,14 @@ func (c *Checker) Close(ctx context.Context) error {
 	if hang := c.running(); hang != nil {
 		return errors.Join(ctx.Err(), hang)
 	}
-	<-over
-	return nil
+	grace := time.NewTimer(100 * time.Millisecond) // for who gave no time, and probes that need none
+	defer grace.Stop()
+	select {
+	case <-over:
+		return nil
+	case <-grace.C:
+		return ctx.Err() // an observer blocks
+	}
 }
 
 func (c *Checker) close() error {

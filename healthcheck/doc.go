@@ -6,9 +6,11 @@
 //	health := healthcheck.MustNew(healthcheck.Config{})
 //	health.MustAdd("db", healthcheck.Check{Probe: healthcheck.Errs(db.PingContext)})
 //	mux.Handle("GET /livez", health.Handler(healthcheck.Live))
-//	mux.Handle("GET /readyz", health.Handler(healthcheck.Ready))
-//	mux.Handle("GET /orders/", health.Require("db")(orders))
-//	err := health.Start()
+//	mux.Handle("GET /readyz", health.Handler(healthcheck.Ready))   // warns when db is down, with 200
+//	mux.Handle("GET /orders/", health.Require("db")(orders))       // refuses then
+//	err := health.Start()                                          // names are checked here
+//	…
+//	err = health.Shutdown(ctx, server, 5*time.Second)
 //
 // # How it works
 //
@@ -52,7 +54,7 @@
 //
 // Where requests are made all the time, they know first. [Checker.Feed] counts what
 // they meet, [Checker.Report] and [Observer] what a breaker or a pool has found
-// out. While traffic says that a check passes, it is not probed.
+// out. While traffic says that a check with a Period passes, it is not probed.
 //
 // # By hand
 //

@@ -54,7 +54,7 @@ func (f *feed) clear() { f.good, f.bad = [2]int{}, [2]int{} }
 // A check fails when at least half of the calls of the last two periods did, and at
 // least Fall of them. It recovers when fewer than half of those since then do, at least
 // Rise were good, and a period is over. A warning is the probe's to lift. While traffic
-// tells that a check passes, it is not probed.
+// tells that a check with a Period passes, it is not probed.
 func (c *Checker) Feed(name string, err error) error {
 	return c.feed(name, outcome.OfError(context.Background(), err), err)
 }
@@ -148,13 +148,12 @@ func (k *check) listen(err error, now int64) (s Status, says bool) {
 			return Pass, true
 		}
 		return Fail, err != nil
-	case Warn:
-		return Warn, false
-	case Unknown, Pass:
+	case Unknown, Pass, Warn:
 	}
 	if err != nil && bad >= k.Fall && bad >= good {
 		k.feed.clear() // what comes now is about its recovery
 		return Fail, true
 	}
-	return Pass, err == nil && (bad < k.Fall || bad < good)
+	well := err == nil && (bad < k.Fall || bad < good)
+	return Pass, well && k.machine.status != Warn // which is the probe's to lift
 }

@@ -28,7 +28,7 @@ func (k *check) begin(now int64) (run int, ok bool) {
 	if k.running || k.OnDemand > 0 && k.known && now < k.next {
 		return 0, false
 	}
-	k.running, k.begun, k.over = true, now, make(chan struct{})
+	k.running, k.told, k.begun, k.over = true, false, now, make(chan struct{})
 	k.run++
 	return k.run, true
 }
@@ -72,7 +72,7 @@ func (c *Checker) hang(k *check, run int) {
 func (k *check) hangs(run int) chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.running || k.run != run || k.c.ctx.Err() != nil {
+	if !k.running || k.told || k.run != run || k.c.ctx.Err() != nil {
 		return nil
 	}
 	k.stuck = true
@@ -111,6 +111,7 @@ func (k *check) returned(res Result, now int64) (stuck bool, took time.Duration,
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	stuck, took, over = k.stuck, time.Duration(now-k.begun), k.over
+	k.told = true
 	k.running, k.stuck = !stuck && k.c.ctx.Err() == nil, false // until what it tells has been taken
 	k.failing++
 	if res.Status != Fail && !stuck {

@@ -50,10 +50,10 @@ func (c *Checker) failing(names []string) *UnhealthyError {
 		}
 		switch {
 		case k.status(now) != Fail:
-		case mayTry != nil || k.Probe != nil:
+		case k.Probe != nil || k.heldDown(now):
 			return k.unhealthy(now)
-		default:
-			mayTry = k // if nothing else refuses
+		case mayTry == nil:
+			mayTry = k // if nothing else refuses; a request finds out about all of them
 		}
 	}
 	if mayTry != nil && !mayTry.tries(now) {
@@ -63,13 +63,17 @@ func (c *Checker) failing(names []string) *UnhealthyError {
 }
 
 // tries reports whether a request may find out whether a failed check that nobody
-// probes has recovered. An override is no matter of finding out.
+// probes has recovered.
 func (k *check) tries(now int64) bool {
-	k.mu.Lock()
-	byHand := k.override.holds(now)
-	k.mu.Unlock()
 	next := k.trial.Load()
-	return !byHand && now >= next && k.trial.CompareAndSwap(next, now+int64(k.Period))
+	return now >= next && k.trial.CompareAndSwap(next, now+int64(k.Period))
+}
+
+// heldDown reports whether a hand has set the status.
+func (k *check) heldDown(now int64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.override.holds(now)
 }
 
 func (k *check) unhealthy(now int64) *UnhealthyError {

@@ -40,17 +40,23 @@ func template(pattern string) string {
 	return b.String()
 }
 
-// escape writes the bytes that may not stand as they are in percent-encoding.
+// escape writes the bytes that may not stand as they are in percent-encoding, and
+// leaves what is in it.
 func escape(text string, may func(byte) bool) string {
 	var b strings.Builder
 	for i := range len(text) {
-		if may(text[i]) {
+		encoded := text[i] == '%' && i+2 < len(text) && hex(text[i+1]) && hex(text[i+2])
+		if encoded || text[i] != '%' && may(text[i]) {
 			b.WriteByte(text[i])
 		} else {
 			fmt.Fprintf(&b, "%%%02X", text[i])
 		}
 	}
 	return b.String()
+}
+
+func hex(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
 // literal reports what RFC 6570, 2.1 allows outside of expressions.
