@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -66,16 +67,22 @@ type model struct {
 // modelOf returns what a well-formed file says.
 func modelOf(content []byte) (m model, ok bool) {
 	var fields map[string]any
-	if json.Unmarshal(content, &fields) != nil || fields == nil {
+	if !json.Valid(content) {
+		return m, false
+	}
+	numbers := json.NewDecoder(bytes.NewReader(content))
+	numbers.UseNumber() // or one that is too large fails the file, in a field that nobody reads too
+	if numbers.Decode(&fields) != nil || fields == nil {
 		return m, false
 	}
 	number := func(name string, to **float64) bool {
 		switch v := fields[name].(type) {
 		case nil:
 			return true
-		case float64:
-			*to = &v
-			return true
+		case json.Number:
+			value, err := v.Float64()
+			*to = &value
+			return err == nil
 		default:
 			return false
 		}
