@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -104,8 +105,8 @@ func failsoftHealth(cfg HealthConfig, def healthcheck.Check) (endpoint http.Hand
 	for i := range cfg.Checks {
 		c.MustAdd(checkName(i), def)
 	}
-	must(c.Start())
-	return c.Handler(healthcheck.Ready), func() { must(c.Close(context.Background())) }
+	err := c.Start()
+	return usable(c.Handler(healthcheck.Ready), err), func() { _ = c.Close(context.Background()) }
 }
 
 func alexliesenfeldPeriodic(cfg HealthConfig) (endpoint http.Handler, stop func()) {
@@ -144,20 +145,25 @@ func alexliesenfeldCached(cfg HealthConfig) (endpoint http.Handler, stop func())
 // as there are cores. It has no cache.
 func hellofreshHealth(cfg HealthConfig) (endpoint http.Handler, stop func()) {
 	h, err := hellofresh.New(hellofresh.WithMaxConcurrent(cfg.Checks))
-	must(err)
-	for i := range cfg.Checks {
-		must(h.Register(hellofresh.Config{Name: checkName(i), Check: cfg.Probe, Timeout: cfg.Timeout}))
+	if err != nil {
+		return usable(nil, err), func() {}
 	}
-	return h.Handler(), func() {}
+	for i := range cfg.Checks {
+		err = errors.Join(err, h.Register(hellofresh.Config{
+			Name: checkName(i), Check: cfg.Probe, Timeout: cfg.Timeout,
+		}))
+	}
+	return usable(h.Handler(), err), func() {}
 }
 
 func sundheit(cfg HealthConfig) (endpoint http.Handler, stop func()) {
 	h := gosundheit.New()
+	var err error
 	for i := range cfg.Checks {
-		must(h.RegisterCheck(&sundheitCheck{checkName(i), cfg.Probe},
+		err = errors.Join(err, h.RegisterCheck(&sundheitCheck{checkName(i), cfg.Probe},
 			gosundheit.ExecutionPeriod(cfg.Period), gosundheit.ExecutionTimeout(cfg.Timeout)))
 	}
-	return sundheithttp.HandleHealthJSON(h), h.DeregisterAll
+	return usable(sundheithttp.HandleHealthJSON(h), err), h.DeregisterAll
 }
 
 type sundheitCheck struct {
@@ -185,9 +191,13 @@ func etherlabsHealth(cfg HealthConfig) (endpoint http.Handler, stop func()) {
 
 func checkName(i int) string { return "dependency-" + strconv.Itoa(i) }
 
-// must is for setting up: a contender that cannot be made is a mistake in here.
-func must(err error) {
-	if err != nil {
-		panic("contender: " + err.Error())
+// usable returns the endpoint of a contender, or one that says why it could not be
+// set up: no table counts that as an answer.
+func usable(endpoint http.Handler, err error) http.Handler {
+	if err == nil {
+		return endpoint
 	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	})
 }

@@ -96,10 +96,18 @@ func Hedge(name string, cfg hedge.Config) Transport {
 	}}
 }
 
+// unusable is a contender that could not be set up: its calls fail, and the tables
+// count that.
+type unusable struct{ err error }
+
+func (u unusable) RoundTrip(*http.Request) (*http.Response, error) { return nil, u.err }
+
 func hedgedHTTP(name string, delay time.Duration, upTo int) Transport {
 	return Transport{name, func(base http.RoundTripper) http.RoundTripper {
 		transport, err := hedgedhttp.NewRoundTripper(delay, upTo, base)
-		must(err)
+		if err != nil {
+			return unusable{err}
+		}
 		return transport
 	}}
 }

@@ -112,10 +112,11 @@ func (c churn) turns() <-chan int {
 	turns := make(chan int)
 	go func() {
 		defer close(turns)
-		begun := time.Now()
+		begun, clock := time.Now(), time.NewTicker(time.Millisecond)
+		defer clock.Stop()
 		for i := range c.calls {
-			if c.pace > 0 {
-				<-time.After(time.Until(begun.Add(time.Duration(i) * time.Second / time.Duration(c.pace))))
+			for c.pace > 0 && time.Since(begun) < time.Duration(i)*time.Second/time.Duration(c.pace) {
+				<-clock.C // the load is the subject here: it comes in real time, whatever the calls take
 			}
 			turns <- i
 		}
