@@ -19,7 +19,7 @@ import (
 )
 
 // What health checks are known to get wrong, a test for each, in the numbering of
-// our notes. The numbers that are missing are those of others: 08, 17, 18, 19, 21 and
+// our notes. The numbers that are missing are those of others: 08, 17, 19, 21 and
 // 22 are about choosing hosts and about attempts (route, breaker, hedge), 20 is about
 // who answers a probe (checks has the test of the service's name), 23 about response
 // bodies in flight.
@@ -414,5 +414,25 @@ func TestPitfall16Overload(t *testing.T) {
 		assert.Equal(t, http.StatusServiceUnavailable, ask(t, mux, "/").Code)
 		assert.Zero(t, time.Since(begun))
 		assert.Equal(t, 1, f.count())
+	})
+}
+
+// TestPitfall18CancelsAreNeutral: net/http returns the cause of a canceled context, which
+// need not look like a cancellation. That of a hedge that lost is one.
+func TestPitfall18CancelsAreNeutral(t *testing.T) {
+	bubble(t, "whatever their cause", func(t *testing.T) {
+		c := begin(t, healthcheck.Config{}, map[string]healthcheck.Check{name: {Impact: healthcheck.Critical}})
+		require.NoError(t, c.Feed(name, nil))
+		overtaken := errors.New("another attempt was the answer")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(overtaken)
+		for range 100 {
+			require.NoError(t, c.FeedResponse(ctx, name, nil, overtaken))
+		}
+		is(t, c, name, healthcheck.Pass)
+		for range 100 {
+			require.NoError(t, c.FeedResponse(t.Context(), name, nil, overtaken))
+		}
+		is(t, c, name, healthcheck.Fail, "while nobody has canceled it is an error")
 	})
 }
