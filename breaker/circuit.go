@@ -93,7 +93,6 @@ func (c *circuit) advance(now int64, r *Rules, draw func() float64) {
 	case Ramping:
 		if ended := c.since + int64(r.Ramp); now >= ended {
 			c.to(Closed, ended, c.cause)
-			return
 		}
 		c.checkStalled(now, r, draw)
 	}

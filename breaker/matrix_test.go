@@ -330,6 +330,37 @@ func TestTripRulesSlowRate(t *testing.T) {
 		assert.Equal(t, breaker.Open, b.State(key), "8 of 10")
 		assert.Equal(t, breaker.CauseSlowRate, shot(t, b, key).Cause)
 	})
+	bubble(t, "by calls that come back late, once they are four fifths of the window", func(t *testing.T) {
+		b := circuitOf(func(r *breaker.Rules) { r.SlowAfter = time.Second })
+		var lost []breaker.Call
+		for range 80 {
+			lost = append(lost, allowed(t, b))
+		}
+		time.Sleep(time.Minute)
+		results(t, b, 20, breaker.Success)
+		for _, call := range lost[1:] {
+			call.DoneAs(breaker.Success)
+		}
+		require.Equal(t, breaker.Closed, b.State(key), "79 of 99")
+		lost[0].DoneAs(breaker.Success)
+		assert.Equal(t, breaker.Open, b.State(key), "80 of 100")
+		assert.Equal(t, breaker.CauseSlowRate, shot(t, b, key).Cause)
+	})
+	bubble(t, "not by calls that come back late, but from before an opening", func(t *testing.T) {
+		b := circuitOf(func(r *breaker.Rules) { r.SlowAfter, r.Probes = time.Second, 1 })
+		var lost []breaker.Call
+		for range 100 {
+			lost = append(lost, allowed(t, b))
+		}
+		halfOpen(t, b)
+		results(t, b, 1, breaker.Success)
+		time.Sleep(time.Minute)
+		for _, call := range lost {
+			call.DoneAs(breaker.Success)
+		}
+		assert.Equal(t, breaker.Closed, b.State(key))
+		assert.Zero(t, shot(t, b, key).Window)
+	})
 	bubble(t, "never, where no call is slow", func(t *testing.T) {
 		b := circuitOf(nil)
 		for range 100 {

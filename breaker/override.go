@@ -56,7 +56,7 @@ func (c *circuit) set(o Override, now int64) {
 		return
 	}
 	c.override = next
-	if o.Mode == Auto && c.state == Closed {
+	if o.Mode == Auto && (c.state == Closed || c.state == Ramping) {
 		c.lastAnswer = now // nothing was counted; begin with the benefit of the doubt
 	}
 	c.queue(Event{Kind: Overridden, From: c.state, State: c.state, Override: o.Mode, Reason: o.Reason})
