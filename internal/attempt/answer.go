@@ -9,12 +9,17 @@ import (
 // layer above that may want to keep it.
 type Answer struct {
 	degraded atomic.Bool
+	refused  atomic.Bool
 	outer    *Answer // caches nest; what is degraded inside is degraded outside
 }
 
 // Degraded reports whether a layer below left something out of the answer: it
 // serves this caller, but must not be stored for others.
 func (a *Answer) Degraded() bool { return a.degraded.Load() }
+
+// Refused reports whether the answer is the refusal of a Handler of ours: it says
+// nothing of what the next request will get.
+func (a *Answer) Refused() bool { return a.refused.Load() }
 
 type answerKey struct{}
 
@@ -31,5 +36,14 @@ func MarkDegraded(ctx context.Context) {
 	a, _ := ctx.Value(answerKey{}).(*Answer)
 	for ; a != nil; a = a.outer {
 		a.degraded.Store(true)
+	}
+}
+
+// MarkRefused tells every Answer that stands in ctx that a Handler of ours has
+// refused the request.
+func MarkRefused(ctx context.Context) {
+	a, _ := ctx.Value(answerKey{}).(*Answer)
+	for ; a != nil; a = a.outer {
+		a.refused.Store(true)
 	}
 }

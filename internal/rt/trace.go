@@ -1,6 +1,7 @@
 package rt
 
 import (
+	"context"
 	"crypto/tls"
 	"net/http/httptrace"
 	"net/textproto"
@@ -88,4 +89,24 @@ func (g *TraceGate) wrapWrite(trace, gated *httptrace.ClientTrace) {
 	if f := trace.WroteRequest; f != nil {
 		gated.WroteRequest = func(info httptrace.WroteRequestInfo) { g.run(func() { f(info) }) }
 	}
+}
+
+// Detach returns ctx with its httptrace hooks, if it has some, behind the gate.
+func (g *TraceGate) Detach(ctx context.Context) context.Context {
+	trace := httptrace.ContextClientTrace(ctx)
+	if trace == nil {
+		return ctx
+	}
+	return httptrace.WithClientTrace(untraced{ctx}, g.Wrap(trace))
+}
+
+// untraced hides httptrace hooks, or WithClientTrace would call them, too.
+type untraced struct{ context.Context }
+
+func (u untraced) Value(key any) any {
+	value := u.Context.Value(key)
+	if _, hooks := value.(*httptrace.ClientTrace); hooks {
+		return nil
+	}
+	return value
 }

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/failsoft/failsoft/internal/attempt"
 )
 
 // maxUnread is how much of a request body net/http reads, after the handler has
@@ -20,6 +22,8 @@ const maxUnread = 256 << 10
 // is unknown, first read 256 KiB at the client's pace and answer only then,
 // which is no refusal at once. HTTP/2 resets the stream instead, and forbids
 // the header.
+//
+// A cache further out is told that this answer says nothing of the next.
 func RefusalHeader(header http.Header, req *http.Request, retryAfter time.Duration) {
 	// A Handler further out may have described the answer it hoped for.
 	for _, name := range []string{"Content-Encoding", "Content-Length", "ETag", "Expires", "Last-Modified"} {
@@ -27,6 +31,7 @@ func RefusalHeader(header http.Header, req *http.Request, retryAfter time.Durati
 	}
 	header.Set("Retry-After", wholeSeconds(retryAfter))
 	header.Set("Cache-Control", "no-store")
+	attempt.MarkRefused(req.Context())
 	if req.ProtoMajor == 1 && (req.ContentLength > maxUnread || req.ContentLength < 0) {
 		header.Set("Connection", "close")
 	}

@@ -1,6 +1,9 @@
 package rw
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // Hooks are told what happens to a response, on the goroutine that makes it
 // happen. All of them are optional.
@@ -20,6 +23,37 @@ type Hooks struct {
 	// Hijack runs once, after the connection was taken over. There is
 	// nothing to be seen of the response afterwards.
 	Hijack func()
+
+	// Watch is told of the final status and of a hijack, too, for those who have a
+	// struct per request anyway: closures would cost an allocation each. It must not
+	// change the header.
+	Watch Watcher
+
+	// Timed has Blocked tell for how long writes took.
+	Timed bool
+}
+
+// Watcher is told what happens to a response; see Hooks.
+type Watcher interface {
+	Began(status int, header http.Header)
+	Hijacked()
+}
+
+// Find returns the Watcher of type T of the outermost writer that has one, w itself
+// or what it wraps.
+func Find[T Watcher](w http.ResponseWriter) (found T, ok bool) {
+	for {
+		if ours, isOurs := w.(interface{ watcher() Watcher }); isOurs {
+			if found, ok = ours.watcher().(T); ok {
+				return found, true
+			}
+		}
+		outer, wraps := w.(unwrapper)
+		if !wraps {
+			return found, false
+		}
+		w = outer.Unwrap()
+	}
 }
 
 // Response is what was seen of a response.
@@ -29,11 +63,16 @@ type Response struct {
 
 	status   int
 	written  int64
+	blocked  time.Duration
 	err      error
 	canFlush bool
 	flushed  bool
 	hijacked bool
 }
+
+// SkipBody ends the body hook, for who has seen enough: a hook for the header that
+// calls it gives io.Copy the way to sendfile back.
+func (r *Response) SkipBody() { r.hooks.Body = nil }
 
 // Wrap returns a writer that passes everything on to base, and what it sees of
 // the response. Both are one allocation. A writer of ours may be wrapped again.
@@ -55,6 +94,10 @@ func (r *Response) Written() int64 { return r.written }
 // among them, as they can be those of the source: a proxied body that breaks is
 // no fault of the client's.
 func (r *Response) Err() error { return r.err }
+
+// Blocked is how long the writes and flushes took that can have waited for the client,
+// if Hooks.Timed says so: those past what net/http buffers, and all of a ReadFrom.
+func (r *Response) Blocked() time.Duration { return r.blocked }
 
 // Flushed says whether the response was flushed: it is being streamed.
 func (r *Response) Flushed() bool { return r.flushed }

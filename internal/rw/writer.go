@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 )
 
 // firstChunk is how much of a source goes through Write where a header hook
@@ -23,6 +24,8 @@ func (w *writer) Header() http.Header { return w.r.base.Header() }
 // the deadlines.
 func (w *writer) Unwrap() http.ResponseWriter { return w.r.base }
 
+func (w *writer) watcher() Watcher { return w.r.hooks.Watch }
+
 func (w *writer) WriteHeader(status int) {
 	if isFinal(status) {
 		w.begin(status)
@@ -32,7 +35,9 @@ func (w *writer) WriteHeader(status int) {
 
 func (w *writer) Write(p []byte) (int, error) {
 	w.begin(http.StatusOK)
+	start := w.clock(len(p))
 	n, err := w.r.base.Write(p)
+	w.stop(start)
 	w.wrote(n, err)
 	if w.r.hooks.Body != nil && n > 0 {
 		w.r.hooks.Body(p[:n])
@@ -44,7 +49,9 @@ func (w *writer) Write(p []byte) (int, error) {
 // do, and saves io.WriteString the copy where base takes strings.
 func (w *writer) WriteString(s string) (int, error) {
 	w.begin(http.StatusOK)
+	start := w.clock(len(s))
 	n, err := io.WriteString(w.r.base, s) // A Write for the body hook's sake would change how net/http cuts chunks.
+	w.stop(start)
 	w.wrote(n, err)
 	if w.r.hooks.Body != nil && n > 0 {
 		w.r.hooks.Body([]byte(s[:n]))
@@ -60,7 +67,9 @@ func (w *writer) FlushError() error {
 		return http.ErrNotSupported
 	}
 	w.begin(http.StatusOK)
+	start := w.clock(buffered)
 	err := http.NewResponseController(w.r.base).Flush()
+	w.stop(start)
 	if errors.Is(err, http.ErrNotSupported) {
 		return err // No error of writing: middleware that has the method without the means.
 	}
@@ -81,15 +90,15 @@ func (w *writer) hijack() (net.Conn, *bufio.ReadWriter, error) {
 		if w.r.hooks.Hijack != nil {
 			w.r.hooks.Hijack()
 		}
+		if w.r.hooks.Watch != nil {
+			w.r.hooks.Watch.Hijacked()
+		}
 	}
 	return conn, buf, err
 }
 
 // readFrom hands src to base, which may turn it into a sendfile.
 func (w *writer) readFrom(src io.Reader) (int64, error) {
-	if w.r.hooks.Body != nil {
-		return io.Copy(onlyWriter{w}, src)
-	}
 	var first int64
 	if w.r.hooks.Header != nil && w.r.status == 0 {
 		var err error
@@ -101,7 +110,13 @@ func (w *writer) readFrom(src io.Reader) (int64, error) {
 			return first, err
 		}
 	}
+	if w.r.hooks.Body != nil {
+		rest, err := io.Copy(onlyWriter{w}, src)
+		return first + rest, err
+	}
+	start := w.clock(buffered)
 	rest, err := w.r.base.(io.ReaderFrom).ReadFrom(src) //nolint:forcetypeassert // Shape has looked.
+	w.stop(start)
 	if rest > 0 {
 		w.begin(http.StatusOK)
 	}
@@ -119,12 +134,34 @@ func (w *writer) begin(status int) {
 	if w.r.hooks.Header != nil {
 		w.r.hooks.Header(status, w.r.base.Header())
 	}
+	if w.r.hooks.Watch != nil {
+		w.r.hooks.Watch.Began(status, w.r.base.Header())
+	}
 }
 
 func (w *writer) wrote(n int, err error) {
 	w.r.written += int64(n)
 	if err != nil && w.r.err == nil && !w.r.hijacked {
 		w.r.err = err
+	}
+}
+
+// buffered is how much of a body net/http keeps before anything is sent: of HTTP/1, as
+// HTTP/2 keeps more. No write up to there waits for the client, and most answers are no
+// longer: they are spared two looks at the clock.
+const buffered = 2048
+
+// clock is when a write of n bytes begins, if it is to be timed.
+func (w *writer) clock(n int) (start time.Time) {
+	if w.r.hooks.Timed && w.r.written+int64(n) >= buffered && !w.r.hijacked {
+		start = time.Now()
+	}
+	return start
+}
+
+func (w *writer) stop(start time.Time) {
+	if !start.IsZero() {
+		w.r.blocked += time.Since(start)
 	}
 }
 
