@@ -2,12 +2,12 @@
 
 .DEFAULT_GOAL := ci
 
-.PHONY: ci test modules lint race fuzz drill bench clean fix
+.PHONY: ci test modules lint race fuzz drill conformance bench clean fix
 
 ci:
 	bash .ci/run
 
-test modules lint race fuzz drill bench clean:
+test modules lint race fuzz drill conformance bench clean:
 	bash .ci/run $@
 
 # What the linters can mend by themselves.

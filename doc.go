@@ -11,15 +11,15 @@
 //	retry    short timeout, try again, within a budget
 //	hedge    a second request when the first is slow; first acceptable answer wins
 //	breaker  stop calling what fails, by rule or by hand
+//	stale    an old answer now beats a new answer too late: an HTTP cache
 //
 //	healthcheck         know your own health without asking on every request
 //	healthcheck/checks  ready-made probes: databases, HTTP, certificates, disks, …
 //	healthcheck/spool   take services out by files, as hacheck does
 //
 // To come, and already part of the plan below: backpressure (admit what can be
-// finished in time), route (to a healthy host, never twice to the same), stale (an
-// old answer now beats a new answer too late), telemetry (OpenTelemetry for all of
-// them).
+// finished in time), route (to a healthy host, never twice to the same), telemetry
+// (OpenTelemetry for all of them).
 //
 // # One brain, several doors
 //
@@ -33,6 +33,7 @@
 //	retry        Transport                    Do, Run
 //	hedge        Transport                    Do, Run
 //	breaker      Transport  Handler           Do, Run    Allow, Admin
+//	stale        Transport  Handler           Loader     PurgeURL, Purger
 //	healthcheck             Handler, Require             Override, Admin, Shutdown
 //
 // retry and hedge have no Handler: a handler's writes have gone to the client,

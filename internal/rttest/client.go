@@ -22,6 +22,11 @@ const Lingers Fact = "lingers"
 // which is lost with it if it is canceled, so that nothing is asked of the reuse of connections.
 const Multicasts Fact = "multicasts"
 
+// Detaches says that an attempt may go on when its caller has left, because others can use what it
+// brings, and that its answer is read on, too. Give such a policy a bound between the hour that some
+// bases here take and the two hours that the suite waits for it to end.
+const Detaches Fact = "detaches"
+
 // Client runs the client half of the contract. It calls wrap whenever a clause needs a policy
 // without a history. Configure the policy so that it answers within a second of virtual time what
 // its base answers at once: backoffs and hedging delays of milliseconds. It must refuse nothing,
@@ -40,18 +45,22 @@ type policy struct {
 	overlaps bool
 	lingers  bool
 	multiple bool
+	detaches bool
 }
 
 func newPolicy(wrap func(http.RoundTripper) http.RoundTripper, facts []Fact) policy {
 	return policy{
 		over: wrap, overlaps: slices.Contains(facts, Overlaps), lingers: slices.Contains(facts, Lingers),
-		multiple: slices.Contains(facts, Multicasts),
+		multiple: slices.Contains(facts, Multicasts), detaches: slices.Contains(facts, Detaches),
 	}
 }
 
 // settle gives attempts that may linger the time to end.
 func (p policy) settle() {
-	if p.lingers {
+	switch {
+	case p.detaches:
+		time.Sleep(2 * time.Hour)
+	case p.lingers:
 		time.Sleep(time.Second)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/failsoft/failsoft/hedge"
 	"github.com/failsoft/failsoft/internal/rttest"
 	"github.com/failsoft/failsoft/retry"
+	"github.com/failsoft/failsoft/stale"
 )
 
 func rich() *budget.Budget { return budget.MustNew(budget.Config{Ratio: 1, Floor: 10_000}) }
@@ -36,6 +37,11 @@ func patient(b *budget.Budget) *retry.Retrier {
 
 func restless(b *budget.Budget) *hedge.Hedger {
 	return hedge.MustNew(hedge.Config{Delay: 10 * time.Millisecond, Percent: 100, Budget: b})
+}
+
+// cached is a cache that is as patient, for one user agent or for all.
+func cached(shared bool) *stale.Cache {
+	return stale.MustNew(stale.Config{Shared: shared, FetchTimeout: 90 * time.Minute})
 }
 
 // The policies do not know each other. Here they meet.
@@ -60,12 +66,32 @@ func TestNestKeepsTheContract(t *testing.T) {
 			hedged := restless(shared.SpendOnly()).Transport(unmoved().Transport(next))
 			return patient(shared).Transport(hedged)
 		},
+		"stale over retry": func(next http.RoundTripper) http.RoundTripper {
+			return cached(false).Transport(patient(rich()).Transport(next))
+		},
+		"stale over hedge": func(next http.RoundTripper) http.RoundTripper {
+			return cached(true).Transport(restless(rich()).Transport(next))
+		},
+		"stale over breaker": func(next http.RoundTripper) http.RoundTripper {
+			return cached(true).Transport(unmoved().Transport(next))
+		},
+		"stale over retry over hedge over breaker": func(next http.RoundTripper) http.RoundTripper {
+			shared := rich()
+			hedged := restless(shared.SpendOnly()).Transport(unmoved().Transport(next))
+			return cached(false).Transport(patient(shared).Transport(hedged))
+		},
+		"stale over stale": func(next http.RoundTripper) http.RoundTripper {
+			return cached(false).Transport(cached(true).Transport(next))
+		},
 	}
 	for name, wrap := range nests {
 		t.Run(name, func(t *testing.T) {
 			var facts []rttest.Fact
 			if strings.Contains(name, "hedge") {
 				facts = append(facts, rttest.Overlaps)
+			}
+			if strings.Contains(name, "stale") {
+				facts = append(facts, rttest.Detaches)
 			}
 			rttest.Client(t, wrap, facts...)
 		})

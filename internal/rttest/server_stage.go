@@ -47,6 +47,7 @@ type stage struct {
 	protocol protocol
 	wrap     func(next http.Handler) http.Handler
 	patience time.Duration // How long to wait for what a broken middleware may never do.
+	detaches bool
 }
 
 // peer is a running server, seen from the client.
