@@ -10,6 +10,7 @@ import (
 	"github.com/failsoft/failsoft/budget"
 	"github.com/failsoft/failsoft/hedge"
 	"github.com/failsoft/failsoft/retry"
+	"github.com/failsoft/failsoft/stale"
 )
 
 // deadline is how long a call may take on either side, attempts and the waits
@@ -17,18 +18,35 @@ import (
 const deadline = time.Second
 
 // naiveClient is the client that people write: shared, and with a timeout.
-func naiveClient(hosts map[string][]string) *http.Client {
-	return &http.Client{Timeout: deadline, Transport: &replicas{hosts: hosts, next: newPool()}}
+func naiveClient(hosts map[string][]string, calls meter) *http.Client {
+	return &http.Client{Timeout: deadline, Transport: calls.over(&replicas{hosts: hosts, next: newPool()})}
 }
 
-// failsoftClient is the same client with failsoft in three places. Retries and
-// hedges stand above the choice of a replica, so that each attempt can go to
-// another one. A breaker stands below it, with a circuit for each replica: one
-// that hangs is passed over, and the other two serve. A circuit for all three
-// would stay closed and let every third call hang, or open and refuse what two of
-// them could answer. health is told of what becomes of the circuits.
-func failsoftClient(hosts map[string][]string, health *circuits) *http.Client {
-	return &http.Client{Timeout: deadline, Transport: resilient(hosts, newPool(), health.observe)}
+// failsoftClient is the same client with failsoft in four places. A cache stands
+// outermost, as the cheapest call is the one not made, and as it answers when all
+// below has come to nothing. Retries and hedges stand above the choice of a
+// replica, so that each attempt can go to another one. A breaker stands below it,
+// with a circuit for each replica: one that hangs is passed over, and the other two
+// serve. A circuit for all three would stay closed and let every third call hang,
+// or open and refuse what two of them could answer. health is told of what becomes
+// of the circuits, and calls of those that the cache does not answer by itself.
+func failsoftClient(hosts map[string][]string, cache *stale.Cache, health *circuits, calls meter) *http.Client {
+	below := calls.over(resilient(hosts, newPool(), health.observe))
+	return &http.Client{Timeout: deadline, Transport: cache.Transport(below)}
+}
+
+// newCache returns the cache, to be closed in the end. All else is as it is by
+// default: for an hour an old part of the page is better than none, and one that is
+// late is not waited for if there is an old one.
+func newCache() *stale.Cache {
+	return stale.MustNew(stale.Config{
+		// A front asks on behalf of all of its visitors. The default is a cache for
+		// one user, which would show the next one what was meant for the last.
+		Shared: true,
+		// What others may want too goes on when the visitor has left or has been
+		// answered, and the deadline with them.
+		FetchTimeout: deadline,
+	})
 }
 
 // resilient reads from the outside in, a call's way down to its connection.

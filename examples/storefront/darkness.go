@@ -15,7 +15,8 @@ type darkness struct {
 	probes          int // that failsoft's breaker may send
 }
 
-// misses is what calls that come to nothing cost one side, over some time.
+// misses is what calls that come to nothing cost one side, over some time. What a
+// cache answers is none of them: they are counted below it.
 type misses struct {
 	calls    int           // that failed
 	median   time.Duration // that they took
@@ -36,22 +37,15 @@ func (r *record) darkness(s script) darkness {
 
 // misses counts what was begun between two times.
 func (r *record) misses(front string, from, to time.Duration) misses {
+	failed := tallyCalls(slices.DeleteFunc(r.calls(front, from, to), func(c call) bool { return c.answered }))
+	m := misses{calls: failed.visitors, median: failed.quantile(0.5)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var m misses
 	for _, at := range r.sides[front].sent {
 		if from <= at && at < to {
 			m.attempts++
 		}
 	}
-	var t tally
-	for _, f := range r.sides[front].failures {
-		if from <= f.at && f.at < to {
-			t.took = append(t.took, f.took)
-		}
-	}
-	slices.Sort(t.took)
-	m.calls, m.median = len(t.took), t.quantile(0.5)
 	return m
 }
 

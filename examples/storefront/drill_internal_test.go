@@ -46,11 +46,14 @@ func TestDrill(t *testing.T) {
 	for _, p := range s.phases {
 		assert.Regexp(t, `(?m)^`+p.name+` +naive .* 4\.00$`, out.String(), "naive makes one attempt per call")
 	}
-	assert.Regexp(t, `(?m)^blackout +naive +0\.\d\d % +10\d\d ms`, out.String(), "it waits for its timeout")
+	assert.Regexp(t, `(?m)^blackout +naive +0\.\d\d % +0 % +10\d\d ms`, out.String(), "it waits for its timeout")
 	assert.Regexp(t, `(?m)^ +failsoft +0\.\d\d ms +\d+ ≤ \d+ probes per s$`, out.String())
 	stalled, saved := served(t, out.String(), "one replica stalls")
 	assert.InDelta(t, 100*2/3.0, stalled, 10)
 	assert.Greater(t, saved, stalled+10)
+	dark, kept := served(t, out.String(), "blackout")
+	assert.Less(t, dark, 1.0)
+	assert.GreaterOrEqual(t, kept, 99.0)
 }
 
 // served returns the availability of both sides in a row of the table.

@@ -54,6 +54,12 @@ func (s script) at(elapsed time.Duration) int {
 	return max(0, min(int(elapsed/s.length), len(s.phases)-1))
 }
 
+// span returns when a phase begins and ends, since the start.
+func (s script) span(phase int) (begin, end time.Duration) {
+	begin = time.Duration(phase) * s.length
+	return begin, begin + s.length
+}
+
 // forever is longer than any caller waits.
 const forever = time.Hour
 

@@ -99,6 +99,20 @@ func TestLuckBelongsToTheAttempt(t *testing.T) {
 	assert.NotEqual(t, first, newScript(20*time.Second, 2).effect(0, u, 1, 17, 1), "another seed")
 }
 
+func TestEachProductIsSeenBeforeTheBlackout(t *testing.T) {
+	for seed := range uint64(20) {
+		s := newScript(shortest(), seed)
+		seen := make(map[int]bool)
+		for _, v := range newVisitors(s, minVisitors) {
+			if s.phases[v.phase].silent {
+				break
+			}
+			seen[v.product] = true
+		}
+		assert.Len(t, seen, products)
+	}
+}
+
 func TestVisitorsComeInEqualNumbersToEachPhase(t *testing.T) {
 	s := newScript(20*time.Second, 1)
 	visitors := newVisitors(s, 200)
@@ -109,6 +123,12 @@ func TestVisitorsComeInEqualNumbersToEachPhase(t *testing.T) {
 		require.True(t, i == 0 || visitors[i-1].at <= v.at, "in order of their arrival")
 	}
 	assert.Equal(t, []int{200, 200, 200, 200, 200, 200}, perPhase)
+	for i := range s.phases {
+		begin, end := s.span(i)
+		for _, v := range visitors {
+			require.Equal(t, v.phase == i, begin <= v.at && v.at < end)
+		}
+	}
 	assert.Equal(t, visitors, newVisitors(s, 200), "the same seed, the same visitors")
 	assert.NotEqual(t, visitors, newVisitors(newScript(20*time.Second, 2), 200))
 }

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 // Both headers go from the visitor through the front to the upstreams, as a
@@ -32,8 +31,14 @@ func visitorOf(r *http.Request) int {
 type front struct {
 	name   string
 	client *http.Client
-	start  time.Time // of the drill
 	record *record
+}
+
+// part is what one upstream has to say on a page.
+type part struct {
+	text string
+	old  bool // it has outlived its max-age
+	err  error
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -44,44 +49,50 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	path := "/products/" + strconv.Itoa(product)
 	sources := upstreams()
-	parts := make([]string, len(sources))
-	errs := make([]error, len(sources))
+	parts := make([]part, len(sources))
 	var calls sync.WaitGroup
 	for i, source := range sources {
-		calls.Go(func() {
-			begun := time.Now()
-			parts[i], errs[i] = f.fetch(r.Context(), "http://"+source.name+path, visitorOf(r))
-			if errs[i] != nil {
-				f.record.failed(f.name, begun.Sub(f.start), time.Since(begun))
-			}
-		})
+		calls.Go(func() { parts[i] = f.fetch(r.Context(), "http://"+source.name+path, visitorOf(r)) })
 	}
 	calls.Wait()
+	var page strings.Builder
+	old := false
 	for i, source := range sources {
-		if errs[i] != nil && source.needed {
+		if parts[i].err != nil && source.needed {
 			http.Error(w, "We cannot show you this product right now.", http.StatusServiceUnavailable)
 			return
 		}
+		old = old || parts[i].old
+		page.WriteString(parts[i].text + "\n")
 	}
-	_, _ = fmt.Fprintln(w, strings.Join(parts, "\n")) // a visitor who has left reads no errors
+	if old {
+		f.record.staled(f.name, visitorOf(r))
+	}
+	_, _ = io.WriteString(w, page.String()) // a visitor who has left reads no errors
 }
 
 // fetch returns one part of the page.
-func (f *front) fetch(ctx context.Context, url string, visitor int) (string, error) {
+func (f *front) fetch(ctx context.Context, url string, visitor int) part {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) //nolint:gosec // a name and a number
 	if err != nil {
-		return "", err
+		return part{err: err}
 	}
 	req.Header.Set(headerVisitor, strconv.Itoa(visitor))
 	req.Header.Set(headerFront, f.name)
 	resp, err := f.client.Do(req) //nolint:gosec // as above
 	if err != nil {
-		return "", err
+		return part{err: err}
 	}
 	defer resp.Body.Close() //nolint:errcheck // nothing can be lost any more
 	body, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	return string(body), err
+	return part{text: string(body), old: isOld(resp.Header), err: err}
+}
+
+// isOld reports whether a cache on the way answered with what it has kept for too
+// long to be fresh: its time to live is over (RFC 9211).
+func isOld(header http.Header) bool {
+	return strings.Contains(header.Get("Cache-Status"), "; ttl=-")
 }

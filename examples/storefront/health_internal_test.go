@@ -141,7 +141,7 @@ func TestHealthFollowsTheOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScript(shortest(), 1)
 		seen := make(map[string]string)
-		rehearse(t.Context(), t, s, minVisitors, func(p phase, known *circuits) {
+		rehearse(t.Context(), t, s, minVisitors, complete, func(p phase, known *circuits) {
 			seen[p.name] = statuses(known.health)
 		})
 		well := strings.ReplaceAll("catalogue ?, prices ?, reviews ?, ads ?", "?", "pass")

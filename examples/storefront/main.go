@@ -6,11 +6,17 @@
 //
 // Read clients.go first: it is all that the two fronts differ in.
 //
-// It exits with 0 if failsoft did its job, 1 if it fell behind naive's
-// availability or spent more than its budget in any phase, or if its p99 was more
-// than a tenth of naive's while one replica stalled, or its breaker did not refuse
-// at once in the blackout or sent more than probes, 2 if the drill could not run,
-// and 130 if it was interrupted, after the table so far.
+// What upstreams say of a product may be kept for a second, as they say themselves;
+// their ads may not. Only the front with failsoft has a cache, whose old answers it
+// falls back on when they fail.
+//
+// It exits with 0 if failsoft did its job. It exits with 1 if failsoft fell behind
+// naive's availability, of pages or, the recovery aside, of calls to upstreams; if
+// it spent more than its budget in any phase; if its p99, of either, was more than a
+// tenth of naive's while one replica stalled; if less than 99 % of its visitors got
+// a page in the blackout; or if its breaker did not refuse at once there or sent
+// more than probes. It exits with 2 if the drill could not run, and with 130 if it
+// was interrupted, after the table so far.
 package main
 
 import (

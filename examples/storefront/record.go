@@ -27,15 +27,19 @@ type record struct {
 type side struct {
 	answers  [][]answer
 	attempts []int // that the upstreams have seen
+	extra    []int // of these, all but the first of a call
+	stale    []int // pages of which some part was old
 
-	sent     []time.Duration // when each of these was seen, since the start
-	failures []failure
+	sent  []time.Duration // when each of the attempts was seen, since the start
+	calls []call
 }
 
-// failure is a call of a front to an upstream that came to nothing.
-type failure struct {
-	at   time.Duration // when it was begun, since the start
-	took time.Duration
+// call is one that a front made to an upstream, of one attempt or several. What a
+// cache answers without asking is none.
+type call struct {
+	at       time.Duration // when it was begun, since the start
+	took     time.Duration // to the headers
+	answered bool          // well
 }
 
 // answer is what a visitor got.
@@ -51,6 +55,8 @@ func newRecord(s script, visitors []visitor) *record {
 		r.sides[name] = &side{
 			answers:  make([][]answer, len(s.phases)),
 			attempts: make([]int, len(s.phases)),
+			extra:    make([]int, len(s.phases)),
+			stale:    make([]int, len(s.phases)),
 		}
 	}
 	return r
@@ -75,22 +81,48 @@ func (r *record) latest() (time.Duration, int) {
 }
 
 // attempted counts a request that an upstream has seen elapsed after the start,
-// in the phase in which its visitor arrived.
-func (r *record) attempted(front string, visitor int, elapsed time.Duration) {
+// the n-th of its call, in the phase in which its visitor arrived.
+func (r *record) attempted(front string, visitor, n int, elapsed time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if side := r.sides[front]; side != nil && visitor < len(r.visitors) {
-		side.attempts[r.visitors[visitor].phase]++
+		phase := r.visitors[visitor].phase
+		side.attempts[phase]++
+		if n > 1 {
+			side.extra[phase]++
+		}
 		side.sent = append(side.sent, elapsed)
 	}
 }
 
-// failed notes how long a front's call took to fail that was begun at.
-func (r *record) failed(front string, at, took time.Duration) {
+// staled counts a visitor's page of which some part was old.
+func (r *record) staled(front string, visitor int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if visitor < len(r.visitors) {
+		r.sides[front].stale[r.visitors[visitor].phase]++
+	}
+}
+
+// called notes a front's call to an upstream.
+func (r *record) called(front string, c call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	side := r.sides[front]
-	side.failures = append(side.failures, failure{at: at, took: took})
+	side.calls = append(side.calls, c)
+}
+
+// calls returns a front's calls that were begun between two times.
+func (r *record) calls(front string, from, to time.Duration) []call {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var some []call
+	for _, c := range r.sides[front].calls {
+		if from <= c.at && c.at < to {
+			some = append(some, c)
+		}
+	}
+	return some
 }
 
 // answered notes how a visit ended.
@@ -105,7 +137,9 @@ func (r *record) answered(front string, number int, served bool, took time.Durat
 type tally struct {
 	visitors int
 	served   int
+	stale    int // of those served
 	attempts int
+	extra    int             // of the attempts, all but the first of a call
 	took     []time.Duration // sorted
 }
 
@@ -116,7 +150,9 @@ func (r *record) tally(front string, from, to int) tally {
 	defer r.mu.Unlock()
 	side := r.sides[front]
 	for i := from; i < to; i++ {
+		t.stale += side.stale[i]
 		t.attempts += side.attempts[i]
+		t.extra += side.extra[i]
 		for _, a := range side.answers[i] {
 			t.visitors++
 			if a.served {
@@ -150,8 +186,25 @@ func (r *record) history(front string, total time.Duration, n int) []float64 {
 	return served
 }
 
+// tallyCalls adds up calls as if each were a visitor.
+func tallyCalls(calls []call) tally {
+	var t tally
+	for _, c := range calls {
+		t.visitors++
+		if c.answered {
+			t.served++
+		}
+		t.took = append(t.took, c.took)
+	}
+	slices.Sort(t.took)
+	return t
+}
+
 // availability is the share of visitors who got a page.
 func (t tally) availability() float64 { return float64(t.served) / float64(t.visitors) }
+
+// old is the share of visitors who got a page of which some part was old.
+func (t tally) old() float64 { return float64(t.stale) / float64(t.visitors) }
 
 // perVisitor is the upstream attempts that a visitor cost.
 func (t tally) perVisitor() float64 { return float64(t.attempts) / float64(t.visitors) }

@@ -22,10 +22,15 @@ func recorded(phases int) (script, *record) {
 			break
 		}
 		for range 4 {
-			r.attempted(naive, number, v.at)
-			r.attempted(failsoft, number, v.at)
+			r.attempted(naive, number, 1, v.at)
+			r.attempted(failsoft, number, 1, v.at)
 		}
-		r.attempted(failsoft, number, v.at)
+		r.attempted(failsoft, number, 2, v.at)
+		if number%2 == 0 {
+			r.staled(failsoft, number)
+		}
+		r.called(naive, call{at: v.at, took: time.Second, answered: number%2 == 0})
+		r.called(failsoft, call{at: v.at, took: 20 * time.Millisecond, answered: true})
 		r.answered(naive, number, number%2 == 0, time.Second)
 		r.answered(failsoft, number, true, 20*time.Millisecond)
 	}
@@ -38,11 +43,14 @@ func TestReport(t *testing.T) {
 	require.NoError(t, report(&out, s, r))
 	lines := strings.Split(out.String(), "\n")
 	require.Greater(t, len(lines), 7)
-	assert.Regexp(t, `^phase +front +availability +p50 +p99 +p99.9 +attempts$`, lines[1])
-	assert.Regexp(t, `^calm +naive +50\.00 % +1000 ms +1000 ms +1000 ms +4\.00$`, lines[2])
-	assert.Regexp(t, `^ +failsoft +100\.00 % +20 ms +20 ms +20 ms +5\.00 ≤ \d+\.\d\d$`, lines[3])
+	assert.Regexp(t, `^phase +front +answered +stale +p50 +p99 +p99.9 +attempts$`, lines[1])
+	assert.Regexp(t, `^calm +naive +50\.00 % +0 % +1000 ms +1000 ms +1000 ms +4\.00$`, lines[2])
+	assert.Regexp(t, `^ +failsoft +100\.00 % +50 % +20 ms +20 ms +20 ms +5\.00 ≤ \d+\.\d\d$`, lines[3])
 	assert.Regexp(t, `^one replica stalls +naive `, lines[4])
 	assert.Regexp(t, `^all +naive +50\.00 % `, lines[6], "phases without visitors have no row")
+	assert.Regexp(t, `^calls to upstreams +naive answered +p99 +failsoft answered +p99$`, lines[9])
+	assert.Regexp(t, `^calm +50\.00 % +1000 ms +100\.00 % +20 ms$`, lines[10])
+	assert.Regexp(t, `^one replica stalls +50\.00 % `, lines[11])
 	assert.NotContains(t, out.String(), "busy")
 	assert.NotContains(t, out.String(), "second half", "it did not come to a blackout")
 	for _, line := range lines {
@@ -69,8 +77,10 @@ func TestReportTellsOfABusyMachine(t *testing.T) {
 
 func TestRecordIgnoresStrangers(t *testing.T) {
 	s, r := recorded(1)
-	r.attempted("somebody", 0, 0)
-	r.attempted(naive, 1000, 0)
+	r.attempted("somebody", 0, 1, 0)
+	r.attempted(naive, 1000, 1, 0)
+	r.staled(naive, 1000)
+	assert.Zero(t, r.tally(naive, 0, len(s.phases)).stale)
 	assert.Equal(t, 8, r.tally(naive, 0, len(s.phases)).attempts)
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/failsoft/failsoft/healthcheck"
+	"github.com/failsoft/failsoft/stale"
 )
 
 // servers is all that listens, on loopback only, and what they call with.
@@ -16,6 +17,7 @@ type servers struct {
 	list    []*http.Server
 	health  []*healthcheck.Checker
 	clients []*http.Client
+	caches  []*stale.Cache
 	serving sync.WaitGroup
 }
 
@@ -65,13 +67,15 @@ func (s *servers) startFronts(
 	// A timeout knows of nothing between two calls: naive has the same endpoints,
 	// and no check that could tell them anything.
 	health := map[string]*healthcheck.Checker{naive: newHealth(naive), failsoft: known.health}
+	cache := newCache()
+	s.caches = append(s.caches, cache)
 	for name, client := range map[string]*http.Client{
-		naive:    naiveClient(hosts),
-		failsoft: failsoftClient(hosts, known),
+		naive:    naiveClient(hosts, meter{front: naive, start: start, record: record}),
+		failsoft: failsoftClient(hosts, cache, known, meter{front: failsoft, start: start, record: record}),
 	} {
 		s.clients = append(s.clients, client)
 		mux := http.NewServeMux()
-		mux.Handle("GET /products/{product}", &front{name: name, client: client, start: start, record: record})
+		mux.Handle("GET /products/{product}", &front{name: name, client: client, record: record})
 		address, err := s.start(ctx, mux, health[name])
 		if err != nil {
 			return nil, err
@@ -87,6 +91,9 @@ func (s *servers) startFronts(
 func (s *servers) stop() {
 	for _, server := range s.list {
 		_ = server.Close() // nobody is left to be hurt
+	}
+	for _, cache := range s.caches {
+		_ = cache.Close(context.Background()) // what it still fetches ends with the servers
 	}
 	for _, health := range s.health {
 		_ = health.Close(context.Background()) // no probe that it would wait for

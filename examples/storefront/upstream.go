@@ -15,14 +15,24 @@ type upstream struct {
 	replicas int
 	median   time.Duration // of its answers, on a calm day
 	needed   bool          // there is no page without it
+	caching  string        // what its answers say in Cache-Control
 }
+
+// What answers say of how long they hold, to whoever asks. Nothing is said of
+// failures: for how long an old answer is better than none is for the front's cache
+// to say, here. An upstream of which an old answer is worse than none says
+// must-revalidate.
+const (
+	aMoment = "max-age=1" // the least there is, so that there are calls to look at
+	noTime  = "no-store"  // ads are drawn anew for each visitor
+)
 
 func upstreams() []upstream {
 	return []upstream{
-		{name: "catalogue", replicas: 3, median: 12 * time.Millisecond, needed: true},
-		{name: "prices", replicas: 1, median: 8 * time.Millisecond, needed: true},
-		{name: "reviews", replicas: 1, median: 15 * time.Millisecond},
-		{name: "ads", replicas: 1, median: 10 * time.Millisecond},
+		{name: "catalogue", replicas: 3, median: 12 * time.Millisecond, needed: true, caching: aMoment},
+		{name: "prices", replicas: 1, median: 8 * time.Millisecond, needed: true, caching: aMoment},
+		{name: "reviews", replicas: 1, median: 15 * time.Millisecond, caching: aMoment},
+		{name: "ads", replicas: 1, median: 10 * time.Millisecond, caching: noTime},
 	}
 }
 
@@ -39,8 +49,8 @@ type replica struct {
 func (u *replica) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	visitor := visitorOf(r)
 	elapsed := time.Since(u.start)
-	u.record.attempted(r.Header.Get(headerFront), visitor, elapsed)
 	n := attempt(retry.RequestAttempt(r), hedge.RequestAttempt(r))
+	u.record.attempted(r.Header.Get(headerFront), visitor, n, elapsed)
 	e := u.script.effect(elapsed, u.upstream, u.number, visitor, n)
 	timer := time.NewTimer(e.delay)
 	defer timer.Stop()
@@ -48,6 +58,9 @@ func (u *replica) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-timer.C:
 	case <-r.Context().Done(): // the caller has left
 		return
+	}
+	if e.status == http.StatusOK {
+		w.Header().Set("Cache-Control", u.caching)
 	}
 	w.WriteHeader(e.status)
 	_, _ = io.WriteString(w, "A word from "+u.name+".") // a caller who has left reads no errors

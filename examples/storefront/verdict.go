@@ -5,26 +5,40 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/failsoft/failsoft/budget"
 )
 
-// row is a phase in the table: the two sides, and what the budget allows.
+// pair is the two sides.
+type pair struct{ naive, failsoft tally }
+
+// row is a phase in the table: its visitors, and what the budget allows.
 type row struct {
-	phase           string
-	naive, failsoft tally
-	allowance       int  // attempts that failsoft may add to naive's
-	stalls          bool // one of several replicas, which others can stand in for
+	pair
+
+	phase     string
+	calls     pair // to upstreams, in the time of the phase
+	allowance int  // attempts that failsoft may make beside the first of each call
+	stalls    bool // one of several replicas, which others can stand in for
+	dark      bool // nobody answers
+	dawn      bool // nobody did before it
 }
 
 // rows returns the table, without the phases that nobody has come in.
 func (r *record) rows(s script) []row {
 	var all []row
+	calls := r.calls(failsoft, 0, math.MaxInt64)
 	for i, p := range s.phases {
 		next := row{
-			phase: p.name, naive: r.tally(naive, i, i+1), failsoft: r.tally(failsoft, i, i+1),
-			allowance: allowance(s, i, r.visitors), stalls: p.stalls != "",
+			phase:     p.name,
+			pair:      pair{naive: r.tally(naive, i, i+1), failsoft: r.tally(failsoft, i, i+1)},
+			allowance: allowance(s, i, calls),
+			stalls:    p.stalls != "", dark: p.silent, dawn: i > 0 && s.phases[i-1].silent,
+		}
+		begin, end := s.span(i)
+		next.calls = pair{
+			naive:    tallyCalls(r.calls(naive, begin, end)),
+			failsoft: tallyCalls(r.calls(failsoft, begin, end)),
 		}
 		if next.naive.visitors > 0 && next.failsoft.visitors > 0 {
 			all = append(all, next)
@@ -37,56 +51,86 @@ func (r *record) rows(s script) []row {
 // visitors of a phase, retries and hedges together.
 //
 // For each upstream by itself, a call pays for Ratio of an extra attempt, to be
-// sent within one TTL of the budget. Beside that stands the floor: Floor attempts
-// per second, of which one TTL's worth can be saved up. The attempts for a
-// phase's visitors fall between its start and, for those who come last, its end
-// plus a deadline. So they are paid for by the calls from one TTL before that
-// span (and the step in which a TTL is counted) to its end, and by the floor of
-// the same time. Each visitor makes one call to each upstream.
-func allowance(s script, phase int, visitors []visitor) int {
+// sent within one TTL of the budget; what the cache answers by itself is no call.
+// Beside that stands the floor: Floor attempts per second, of which one TTL's worth
+// can be saved up. The attempts for a phase's visitors fall between its start and,
+// for those who come last, its end plus two deadlines: a visitor who has waited for
+// another's call in vain may have one made then. So they are paid for by the calls
+// from one TTL before that span (and the step in which a TTL is counted) to its
+// end, and by the floor of the same time.
+func allowance(s script, phase int, calls []call) int {
 	const step = budget.DefaultTTL / 10
-	begin := time.Duration(phase) * s.length
-	end := begin + s.length + deadline
+	begin, end := s.span(phase)
+	end += 2 * deadline
 
-	calls := 0 // to each upstream
-	for _, v := range visitors {
-		if v.at > begin-step-budget.DefaultTTL && v.at <= end {
-			calls++
+	paying := 0 // to all upstreams
+	for _, c := range calls {
+		if c.at > begin-step-budget.DefaultTTL && c.at <= end {
+			paying++
 		}
 	}
 	floor := budget.DefaultFloor * (end - begin + budget.DefaultTTL).Seconds()
-	return int(float64(len(upstreams())) * (ratio*float64(calls) + floor))
+	return int(ratio*float64(paying) + float64(len(upstreams()))*floor)
 }
 
 // errBehind is what the drill ends with if failsoft did not do its job.
 var errBehind = errors.New("failsoft fell short")
 
-// judge returns what is wrong with failsoft's side of the table, row by row.
+// judge returns what is wrong with failsoft's side of the table, row by row. Calls
+// are judged like pages: those alone could be answered, and in time, as they are old.
 func judge(rows []row) error {
 	var wrong []error
 	for _, r := range rows {
-		if low, high := r.difference(z99); r.points() < -tolerance && high < 0 {
-			wrong = append(wrong, fmt.Errorf(
-				"%w in row %q: availability is %.2f points below naive's (99 %% interval: %.2f to %.2f)",
-				errBehind, r.phase, -100*r.points(), -100*high, -100*low))
+		wrong = append(wrong, r.judgeAvailability("availability", r.pair))
+		// A breaker notices a little later than others that the upstreams are back:
+		// in between, pages are what counts.
+		if !r.dawn {
+			wrong = append(wrong, r.judgeAvailability("the availability of its calls", r.calls))
 		}
-		if extra := r.failsoft.attempts - r.naive.attempts; extra > r.allowance {
+		if r.dark && r.failsoft.availability() < kept {
 			wrong = append(wrong, fmt.Errorf(
-				"%w in row %q: it added %d attempts to naive's %d, and its budget allows %d",
-				errBehind, r.phase, extra, r.naive.attempts, r.allowance))
+				"%w in row %q: it answered %.2f %% of its visitors, and has old pages for %.0f %% at least",
+				errBehind, r.phase, 100*r.failsoft.availability(), 100*kept))
 		}
-		if f, n := r.failsoft.quantile(0.99), r.naive.quantile(0.99); r.stalls && f > n/sooner {
+		if r.failsoft.extra > r.allowance {
 			wrong = append(wrong, fmt.Errorf(
-				"%w in row %q: its p99 is %v, more than 1/%d of naive's %v",
-				errBehind, r.phase, f, sooner, n))
+				"%w in row %q: of its %d attempts %d were not the first of a call, and its budget allows %d",
+				errBehind, r.phase, r.failsoft.attempts, r.failsoft.extra, r.allowance))
+		}
+		if r.stalls {
+			wrong = append(wrong, r.judgeStall("its p99", r.pair), r.judgeStall("the p99 of its calls", r.calls))
 		}
 	}
 	return errors.Join(wrong...)
 }
 
+// judgeAvailability returns what is wrong with the share that failsoft answers.
+func (r row) judgeAvailability(what string, p pair) error {
+	low, high := p.difference(z99)
+	if p.points() < -tolerance && high < 0 {
+		return fmt.Errorf("%w in row %q: %s is %.2f points below naive's (99 %% interval: %.2f to %.2f)",
+			errBehind, r.phase, what, -100*p.points(), -100*high, -100*low)
+	}
+	return nil
+}
+
+// judgeStall returns what is wrong with how long failsoft takes where naive waits
+// for its deadline.
+func (r row) judgeStall(what string, p pair) error {
+	if f, n := p.failsoft.quantile(0.99), p.naive.quantile(0.99); f > n/sooner {
+		return fmt.Errorf("%w in row %q: %s is %v, more than 1/%d of naive's %v",
+			errBehind, r.phase, what, f, sooner, n)
+	}
+	return nil
+}
+
 // tolerance is the loss of availability that does not count, even if it is
 // certain: half a point.
 const tolerance = 0.005
+
+// kept is the least share of visitors who get a page, old or not, when nobody
+// answers.
+const kept = 0.99
 
 // sooner is how many times less a visitor waits at p99, at least, where an
 // upstream has a replica that works: a hedge goes there long before a timeout.
@@ -101,7 +145,7 @@ func overdue(rows []row) bool {
 }
 
 // points is how far failsoft's availability is above naive's.
-func (r row) points() float64 { return r.failsoft.availability() - r.naive.availability() }
+func (p pair) points() float64 { return p.failsoft.availability() - p.naive.availability() }
 
 // z99 is the quantile of the normal distribution that 99 % intervals take.
 const z99 = 2.5758293035489
@@ -112,12 +156,12 @@ const z99 = 2.5758293035489
 // The textbook's normal interval has no width where both shares are 0 or 1,
 // which is where ours mostly are. The two sides share their luck, so that the
 // true interval is rather narrower.
-func (r row) difference(z float64) (low, high float64) {
-	f, n := r.failsoft, r.naive
+func (p pair) difference(z float64) (low, high float64) {
+	f, n := p.failsoft, p.naive
 	fLow, fHigh := f.wilson(z)
 	nLow, nHigh := n.wilson(z)
-	low = r.points() - math.Hypot(f.availability()-fLow, nHigh-n.availability())
-	high = r.points() + math.Hypot(fHigh-f.availability(), n.availability()-nLow)
+	low = p.points() - math.Hypot(f.availability()-fLow, nHigh-n.availability())
+	high = p.points() + math.Hypot(fHigh-f.availability(), n.availability()-nLow)
 	return low, high
 }
 

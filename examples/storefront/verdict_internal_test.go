@@ -14,9 +14,11 @@ import (
 
 func rowOf(phase string, visitors, naiveServed, failsoftServed int) row {
 	return row{
-		phase:     phase,
-		naive:     tally{visitors: visitors, served: naiveServed, attempts: 4 * visitors},
-		failsoft:  tally{visitors: visitors, served: failsoftServed, attempts: 4 * visitors},
+		phase: phase,
+		pair: pair{
+			naive:    tally{visitors: visitors, served: naiveServed, attempts: 4 * visitors},
+			failsoft: tally{visitors: visitors, served: failsoftServed, attempts: 4 * visitors},
+		},
 		allowance: 100,
 	}
 }
@@ -35,28 +37,51 @@ func TestVerdictOnAvailability(t *testing.T) {
 		"certain, and just more than it":  {visitors: 1e6, naive: 1e6, failsoft: 994_900, behind: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := judge([]row{rowOf("calm", 10, 10, 10), rowOf("errors", c.visitors, c.naive, c.failsoft)})
-			if !c.behind {
-				assert.NoError(t, err)
-				return
+			pages := rowOf("errors", c.visitors, c.naive, c.failsoft)
+			old := rowOf("errors", 250, 250, 250) // all pages answered, as they are old
+			old.calls = pages.pair
+			for what, r := range map[string]row{`"errors": availability is `: pages, `"errors": the availability of its calls is `: old} {
+				err := judge([]row{rowOf("calm", 10, 10, 10), r})
+				if !c.behind {
+					assert.NoError(t, err)
+					continue
+				}
+				require.ErrorIs(t, err, errBehind)
+				assert.ErrorContains(t, err, what)
+				assert.NotContains(t, err.Error(), "calm")
 			}
-			require.ErrorIs(t, err, errBehind)
-			assert.ErrorContains(t, err, `row "errors"`)
-			assert.NotContains(t, err.Error(), "calm")
+			old.dawn = true
+			assert.NoError(t, judge([]row{old}), "a breaker takes a moment to see that upstreams are back")
 		})
 	}
 }
 
 func TestVerdictOnLoad(t *testing.T) {
-	dark := rowOf("blackout", 250, 0, 0)
-	dark.failsoft.attempts = dark.naive.attempts + dark.allowance
+	slow := rowOf("slow everywhere", 250, 250, 250)
+	slow.failsoft.attempts, slow.failsoft.extra = 600, slow.allowance
+	require.NoError(t, judge([]row{slow}))
+
+	slow.failsoft.extra++
+	err := judge([]row{slow, rowOf("recovery", 250, 250, 200)})
+	require.ErrorIs(t, err, errBehind, "though a cache makes it less than naive's in all")
+	require.ErrorContains(t, err,
+		`row "slow everywhere": of its 600 attempts 101 were not the first of a call, and its budget allows 100`)
+	assert.ErrorContains(t, err, `row "recovery": availability is 20.00 points below`, "all rows are named")
+}
+
+func TestVerdictOnTheBlackout(t *testing.T) {
+	dark := rowOf("blackout", 200, 0, 198)
+	dark.dark = true
 	require.NoError(t, judge([]row{dark}))
 
-	dark.failsoft.attempts++
-	err := judge([]row{dark, rowOf("recovery", 250, 250, 200)})
-	require.ErrorIs(t, err, errBehind)
-	require.ErrorContains(t, err, `row "blackout": it added 101 attempts to naive's 1000, and its budget allows 100`)
-	assert.ErrorContains(t, err, `row "recovery": availability is 20.00 points below`, "all rows are named")
+	dark.failsoft.served--
+	err := judge([]row{rowOf("calm", 200, 200, 200), dark})
+	require.ErrorIs(t, err, errBehind, "far better than naive, and not what was promised")
+	require.ErrorContains(t, err, `row "blackout": it answered 98.50 % of its visitors, and has old pages for 99 % at least`)
+	assert.NotContains(t, err.Error(), "calm")
+
+	dark.dark = false
+	assert.NoError(t, judge([]row{dark}), "elsewhere it is no matter")
 }
 
 func TestVerdictOnTheStall(t *testing.T) {
@@ -79,20 +104,26 @@ func TestVerdictOnTheStall(t *testing.T) {
 				r.naive.took = append(r.naive.took, map[bool]time.Duration{true: c.naive}[slow])
 				r.failsoft.took = append(r.failsoft.took, map[bool]time.Duration{true: c.failsoft}[slow])
 			}
-			err := judge([]row{rowOf("calm", 200, 200, 200), r})
-			if !c.behind {
-				assert.NoError(t, err)
-				return
+			old := r // pages in time, as they are old
+			old.calls.naive.took, old.calls.failsoft.took = r.naive.took, r.failsoft.took
+			old.naive.took, old.failsoft.took = nil, nil
+			for what, r := range map[string]row{"its p99 is ": r, "the p99 of its calls is ": old} {
+				err := judge([]row{rowOf("calm", 200, 200, 200), r})
+				if !c.behind {
+					assert.NoError(t, err)
+					continue
+				}
+				require.ErrorIs(t, err, errBehind)
+				assert.ErrorContains(t, err, `row "one replica stalls": `+what+c.failsoft.String())
+				assert.NotContains(t, err.Error(), "calm")
 			}
-			require.ErrorIs(t, err, errBehind)
-			assert.ErrorContains(t, err, `row "one replica stalls": its p99 is `+c.failsoft.String())
-			assert.NotContains(t, err.Error(), "calm")
 		})
 	}
 }
 
 func TestLateTimeoutsAreTheMachines(t *testing.T) {
-	r := row{stalls: true, naive: tally{took: []time.Duration{deadline + 50*time.Millisecond}}}
+	late := tally{took: []time.Duration{deadline + 50*time.Millisecond}}
+	r := row{stalls: true, pair: pair{naive: late}}
 	assert.False(t, overdue([]row{r}))
 	r.naive.took[0]++
 	assert.True(t, overdue([]row{{}, r}))
@@ -100,7 +131,7 @@ func TestLateTimeoutsAreTheMachines(t *testing.T) {
 	assert.False(t, overdue([]row{r}), "elsewhere it may be the upstreams")
 }
 
-func TestRowsKnowWhereAReplicaStalls(t *testing.T) {
+func TestRowsKnowWhatTheirPhaseIsJudgedBy(t *testing.T) {
 	s := newScript(shortest(), 1)
 	visitors := newVisitors(s, 1)
 	r := newRecord(s, visitors)
@@ -108,13 +139,21 @@ func TestRowsKnowWhereAReplicaStalls(t *testing.T) {
 		r.answered(naive, i, true, 0)
 		r.answered(failsoft, i, true, 0)
 	}
-	var stalls []string
+	var stalls, dark, dawn []string
 	for _, row := range r.rows(s) {
 		if row.stalls {
 			stalls = append(stalls, row.phase)
 		}
+		if row.dark {
+			dark = append(dark, row.phase)
+		}
+		if row.dawn {
+			dawn = append(dawn, row.phase)
+		}
 	}
 	assert.Equal(t, []string{"one replica stalls"}, stalls)
+	assert.Equal(t, []string{"blackout"}, dark)
+	assert.Equal(t, []string{"recovery"}, dawn)
 }
 
 // TestDifference compares with the table of Newcombe's article, at 95 %.
@@ -132,7 +171,7 @@ func TestDifference(t *testing.T) {
 		{10, 10, 0, 20, 0.6791, 1},
 		{10, 10, 0, 10, 0.6075, 1},
 	} {
-		r := row{
+		r := pair{
 			failsoft: tally{visitors: c.of1, served: c.served1},
 			naive:    tally{visitors: c.of2, served: c.served2},
 		}
@@ -170,8 +209,14 @@ func TestAllowanceIsWhatABudgetCanGive(t *testing.T) {
 	for _, total := range []time.Duration{shortest(), 20 * time.Second, time.Minute, 5 * time.Minute} {
 		s := newScript(total, 1)
 		visitors := newVisitors(s, max(minVisitors, int(perSecond*s.length.Seconds())))
+		var calls []call
+		for _, v := range visitors {
+			for range upstreams() {
+				calls = append(calls, call{at: v.at})
+			}
+		}
 		for phase := range s.phases {
-			allowed := allowance(s, phase, visitors)
+			allowed := allowance(s, phase, calls)
 			t.Run(total.String()+" "+s.phases[phase].name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					spent := spend(phase, visitors, budget.MustNew(budget.Config{Ratio: ratio}))

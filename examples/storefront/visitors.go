@@ -17,6 +17,10 @@ type visitor struct {
 	product int
 }
 
+// products is how many there are: few enough that somebody has seen each of them
+// before the blackout, and so many that a cache has not all of them at hand.
+const products = 40
+
 // newVisitors returns perPhase visitors for each phase of the script, in the
 // order of their arrival. They come at random, independently of each other.
 func newVisitors(s script, perPhase int) []visitor {
@@ -26,7 +30,7 @@ func newVisitors(s script, perPhase int) []visitor {
 		begin := time.Duration(i) * s.length
 		for range perPhase {
 			at := begin + time.Duration(luck.Int64N(int64(s.length)))
-			all = append(all, visitor{at: at, phase: i, product: luck.IntN(1000)})
+			all = append(all, visitor{at: at, phase: i, product: luck.IntN(products)})
 		}
 	}
 	slices.SortFunc(all, func(a, b visitor) int { return int(a.at - b.at) })
