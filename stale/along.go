@@ -36,6 +36,9 @@ func (fl *flight) lost() {
 // endOf ends the body of an answer that a handler has written to its client.
 func (fl *flight) endOf(seen *rw.Response, header http.Header) {
 	err := seen.Err()
+	if seen.Hijacked() { // and went on unseen
+		err = errUnread
+	}
 	if length := lengthOf(fl.res.header); err == nil && length >= 0 && seen.Written() < length {
 		err = io.ErrUnexpectedEOF
 	}

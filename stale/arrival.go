@@ -36,6 +36,9 @@ func (x *call) arrived(fl *flight, leads bool) (reply, bool) {
 // aborted answers in place of a flight that has been canceled, and has not noticed:
 // to wait until it does may take for ever.
 func (x *call) aborted(fl *flight, leads bool) (reply, bool) {
+	if fl.known() { // it has ended, and well
+		return x.arrived(fl, leads)
+	}
 	if leads {
 		fl.dismiss()
 	}
@@ -67,7 +70,7 @@ func (x *call) renewed(res *landing, leads bool) (reply, bool) {
 // answer this one: the 304 may say that it is no longer for everybody.
 func (x *call) sharesRenewed(e *Entry) bool {
 	terms := &e.derive(&x.role.rules).terms
-	return x.stored != nil && x.stored.Asked == e.Asked && terms.Reason == policy.None && x.suits(terms)
+	return x.stored != nil && e.Asked == x.asked(terms.Vary) && terms.Reason == policy.None && x.suits(terms)
 }
 
 // follow reads along with a flight that another leads, if its answer is for this

@@ -68,7 +68,7 @@ func (c *Cache) newCall(req *http.Request, from origin, to *role) *call {
 		x.why, x.key = "request", ""
 		return x
 	}
-	x.forwarded = policy.Forwarded(req.Header)
+	x.forwarded = policy.Forwarded(req.Header) + to.spelling(req) + to.user(req.Header)
 	x.cookie = to.rules.Shared && c.hasCookie(req.Header)
 	x.auth = to.rules.Shared && len(req.Header["Authorization"]) > 0
 	x.ranged = len(req.Header["Range"]) > 0
@@ -84,7 +84,8 @@ func (c *Cache) bypass(req *http.Request, server bool) string {
 		return "method"
 	case hasBody(req, server), len(req.Header["Upgrade"]) > 0, len(req.Header["Expect"]) > 0,
 		len(req.Trailer) > 0, isEventStream(req.Header), policy.OverridesMethod(req.Header),
-		policy.Deceptive(req.URL, req.RequestURI), c.cfg.Bypass != nil && c.cfg.Bypass(req):
+		policy.Deceptive(req.URL, req.RequestURI), !server && !isCanonical(req.Header),
+		c.cfg.Bypass != nil && c.cfg.Bypass(req):
 		return "bypass"
 	default:
 		return ""
@@ -243,6 +244,14 @@ func (x *call) look(now time.Time) {
 	if e.Purged {
 		x.verdict.Use = policy.Validate
 	}
+}
+
+// isCurrent reports whether what was found is there still. A purge between the look and
+// the epoch that a flight reads would else be undone by a 304.
+func (x *call) isCurrent() bool {
+	again := *x
+	again.look(time.Now())
+	return again.stored != nil && again.stored.Received.Equal(x.stored.Received)
 }
 
 // variant returns the response of a list that is meant for this request.

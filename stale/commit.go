@@ -1,6 +1,7 @@
 package stale
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -69,10 +70,37 @@ func (c *Cache) renew(fl *flight, update http.Header, at time.Time) *Entry {
 	terms := policy.Read(x.role.rules, http.MethodGet, asked, e.Status, e.Header, e.Sent, e.Received)
 	e.Expires = at.Add(c.keepFor(&terms))
 	e.Tags = terms.Groups
+	e.Asked = x.asked(terms.Vary) // by which it may vary from now on
 	if fl.held && terms.Reason == policy.None && !fl.answer.Degraded() {
 		c.keep(fl, e, x.varyOf(e))
 	}
+	if terms.Reason != policy.None { // it must not be kept any more, not even for bad times
+		_ = c.store.purge(fl.ctx, func(ctx context.Context) error { return c.store.Purge(ctx, x.key, false) })
+	}
 	return e
+}
+
+// heard lets the answer to a HEAD say whether the stored response to GET still holds
+// (RFC 9111, section 4.3.5). One that names neither a validator nor a lifetime says
+// nothing, and only a validator brings back what was purged.
+func (fl *flight) heard(res *landing) {
+	x, c := fl.x, fl.c
+	if x.req.Method != http.MethodHead || res.status != http.StatusOK || x.stored == nil ||
+		x.stored.Status != http.StatusOK || !fl.held || !x.isCurrent() {
+		return
+	}
+	_, same := policy.UpdateFromHead(x.stored.Header, res.header)
+	says := policy.HasValidator(res.header) && x.derived.terms.Validator ||
+		!x.stored.Purged && res.terms.Lifetime > 0 && !res.terms.Heuristic
+	switch {
+	case !same:
+		key := Key{Primary: x.key}
+		if err := c.put(fl, key, softened(x.stored), x.varyOf(x.stored)); err != nil && !errors.Is(err, ErrPurged) {
+			c.store.trouble(fl.ctx, "set", key, err)
+		}
+	case says:
+		c.renew(fl, res.header, res.at)
+	}
 }
 
 // varyOf is what a stored response varies by.

@@ -12,7 +12,7 @@ import (
 	"github.com/failsoft/failsoft/internal/attempt"
 )
 
-// Off switches a rule off, where a Config takes it.
+// Off switches a rule off, where the comment of its field says so.
 const Off = -1
 
 // The defaults of a Config.
@@ -41,7 +41,8 @@ type Config struct {
 
 	// Key names the resource that a request is for, instead of its effective URL:
 	// scheme, host, path and query. What it leaves out must not change the answer.
-	// Requests for which it is "" are passed on.
+	// Requests for which it is "" are passed on. With it purge by PurgeKey: PurgeURL
+	// finds what has the URL as its key, and says nothing where it finds nothing.
 	Key func(*http.Request) string `json:"-"`
 
 	// Bypass says which requests the Cache has nothing to do with.
@@ -52,7 +53,7 @@ type Config struct {
 	ErrorWhen func(*http.Response) bool `json:"-"`
 
 	// Healthy says whether the origin is well, for StaleIfSick; nil is always. It is
-	// called by requests and must answer at once: healthcheck's Checker does.
+	// called by requests and must answer at once: Status of a healthcheck.Checker does.
 	Healthy func() bool `json:"-"`
 
 	// StoreSetCookie lets shared caches store responses with Set-Cookie, which
@@ -65,7 +66,7 @@ type Config struct {
 
 	// TargetedFields are read instead of Cache-Control by shared caches, the first
 	// that is there (RFC 9213). Nil means CDN-Cache-Control; empty means none.
-	// Surrogate-Control is understood, too.
+	// Surrogate-Control may be among them.
 	TargetedFields []string
 
 	// IgnoreCookies are names of cookies that do not make a request personal: those
@@ -80,11 +81,12 @@ type Config struct {
 	Store Store `json:"-"`
 
 	// MaxBytes bounds the memory of the default Store, headers included, and an
-	// eighth of it what is being filled at a time, beside it: past that, misses are
-	// passed on unstored. Zero means 64 MiB.
+	// eighth of it, but no less than MaxObject, what is being filled at a time, beside
+	// it: past that, misses are passed on unstored. Zero means 64 MiB.
 	MaxBytes int64
 
-	// MaxObject bounds the body of a response that is stored. Zero means 1 MiB.
+	// MaxObject bounds the body of a response that is stored. Zero means 1 MiB,
+	// or an eighth of MaxBytes if that is less.
 	MaxObject int64
 
 	// MaxVariants bounds the responses to one URL that Vary tells apart. Zero means
@@ -130,9 +132,9 @@ type Config struct {
 	// means 2 s; or Off.
 	FailureTTL time.Duration
 
-	// FetchTimeout bounds a request to the origin from when its client has left,
-	// or has been answered by a stale response, as well as before. It does not cut
-	// an answer that somebody reads. Zero means 30 s.
+	// FetchTimeout bounds a request to the origin, also when its client has left or
+	// has been answered by a stale response. It does not cut an answer that somebody
+	// reads, but begins anew when nobody does any more. Zero means 30 s.
 	FetchTimeout time.Duration
 
 	// StoreTimeout bounds each call of a Store other than the default: past it, the
@@ -191,6 +193,9 @@ func (cfg *Config) validate() error {
 	}
 	bytes("MaxBytes", cfg.MaxBytes)
 	bytes("MaxObject", cfg.MaxObject)
+	if cfg.MaxObject > cfg.MaxBytes {
+		wrong = append(wrong, bad("Config.MaxObject is %d, above Config.MaxBytes, %d", cfg.MaxObject, cfg.MaxBytes))
+	}
 	bytes("MaxVariants", int64(cfg.MaxVariants))
 	bytes("MaxRefreshes", int64(cfg.MaxRefreshes))
 	if cfg.StaleAfter != 0 {
@@ -241,11 +246,11 @@ func canonical(names []string) []string {
 }
 
 // MarkDegraded tells the Caches above that something was left out of the answer
-// that is being made under ctx: it serves this request, and is not stored; an
-// older one that is whole stays. An app calls it when it answers without a part
+// that is being made under ctx: it serves those who wait for it, and is not stored;
+// an older one that is whole stays. An app calls it when it answers without a part
 // that it could not get.
 func MarkDegraded(ctx context.Context) { attempt.MarkDegraded(ctx) }
 
 // Background reports whether nobody waits for the answer that is being made under
-// ctx, because the Cache refreshes an entry.
+// ctx, because the Cache, or Loader, refreshes an entry.
 func Background(ctx context.Context) bool { return attempt.Background(ctx) }

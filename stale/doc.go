@@ -1,9 +1,14 @@
 // Package stale answers with an old response where a new one would be too late, or
 // none at all. It is an HTTP cache (RFC 9111) whose first aim is to keep answering.
 //
-//	cache := stale.MustNew(stale.Config{})
-//	http.Handle("/", cache.Handler(app))                          // shared, in front of an application
-//	client := &http.Client{Transport: cache.Transport(nil)}      // private, behind a client
+//	pages := stale.MustNew(stale.Config{})
+//	http.Handle("/", pages.Handler(app))                       // shared, in front of an application
+//
+//	answers := stale.MustNew(stale.Config{})                   // another one, with bounds of its own
+//	client := &http.Client{Transport: answers.Transport(nil)}  // private, behind a client
+//
+// For functions there is [Loader]. Cache-Status on an answer says what became of the
+// request, and Config.Observe is told why something was not stored.
 //
 // # What happens to a request
 //
@@ -30,19 +35,23 @@
 //
 // # What is stored
 //
-// Answers to GET with an explicit lifetime, as RFC 9111 says, once all of the body
-// is there. A shared cache stores none with Set-Cookie, and answers requests with a
-// Cookie or Authorization only by what is public by its own words. Range and HEAD
-// requests are answered from whole responses. Requests whose path others could read
-// differently (encoded slashes, semicolons, dots) are passed on, and those that
-// carry fields like X-Forwarded-Host are kept apart from those that do not.
+// Answers to GET with an explicit lifetime, as RFC 9111 says, once all of the body is
+// there, whether or not its client has read it. One whose lifetime is zero needs a
+// validator, or a stale window of its own. What says nothing is not stored, unless by
+// Config.Heuristics, nor is what [MarkDegraded] was called for. A shared cache stores
+// none with Set-Cookie, and answers requests with a Cookie or Authorization only by
+// what is public by its own words. Range and HEAD requests are answered from whole
+// responses. Requests whose path others could read differently (encoded slashes,
+// semicolons, dots) are passed on, and those that carry fields like X-Forwarded-Host
+// are kept apart from those that do not.
 //
 // After an answer that could not be stored, requests for the same resource go to
 // the origin side by side for two minutes (hit-for-miss). Only before the first
 // such answer do they wait for one another.
 //
-// The default Store is in memory and bounded in bytes. Another one implements Store
-// and passes the tests of package storetest.
+// The default Store is in memory and bounded in bytes. Another one implements Store,
+// keeps all bytes of an Entry (encoding/gob does; encoding/json does not, as headers
+// need not be UTF-8), and passes the tests of package storetest.
 //
 // # Guarantees
 //
@@ -57,11 +66,20 @@
 //     would have without the Cache; http.ErrAbortHandler, too.
 //   - Close waits for everything that outlives its request.
 //
+// Ages are counted by the monotonic clock, which stands still while a machine
+// sleeps: what expires meanwhile is taken for fresh afterwards. Purge all after that.
+//
 // # When not to use it
 //
 // In front of what must never be old, say so in the response: no-cache or
 // must-revalidate. Do not put it inside of a router that keeps state in the request's
 // context (mount the router in the Cache), nor inside of what buffers or limits.
+//
+// All answers for a URL are the same to it but for what Vary names. So what an
+// application takes from the context, where middleware outside of the Cache has put
+// it, must not change an answer that others may get. All Handlers of a Cache have one
+// space of URLs: mount it outside of http.StripPrefix, or give each its own Cache.
+//
 // Order, from the outside: stale, retry, hedge, breaker, backpressure, route.
 //
 // Early refresh is XFetch, by Vattani, Chierichetti and Lowenstein, "Optimal

@@ -28,6 +28,9 @@ func (k Kind) String() string {
 		"panicked")
 }
 
+// MarshalText makes a Kind readable in JSON.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Reason is why an entry answers.
 type Reason uint8
 
@@ -122,7 +125,7 @@ type flightKey struct{}
 func (fl *flight) defers(e Event) bool {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	if fl.over {
+	if fl.over || fl.told && fl.res.fate != landed {
 		return false
 	}
 	fl.events = append(fl.events, e)

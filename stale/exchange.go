@@ -149,6 +149,8 @@ func (x *call) fromMark(now time.Time) (reply, bool) {
 func (x *call) await(fl *flight, leads bool) (reply, bool) {
 	late, stop := x.late(fl)
 	defer stop()
+	fl.joined(leads)
+	defer fl.parted(leads)
 	caller := rt.CallerOf(x.req)
 	early := fl.early
 	if !leads || x.inform == nil {
@@ -169,11 +171,11 @@ func (x *call) await(fl *flight, leads bool) (reply, bool) {
 			}
 			return x.arrived(fl, leads)
 		case <-aborted:
-			if fl.known() {
-				return x.arrived(fl, leads)
-			}
 			return x.aborted(fl, leads)
 		case <-late:
+			if fl.known() { // both at once
+				return x.arrived(fl, leads)
+			}
 			if leads {
 				fl.dismiss()
 			}

@@ -108,6 +108,9 @@ func (f *fill) grow(n int64) bool {
 func (f *fill) write(ctx context.Context, p []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.ended { // by a goroutine that the handler has left behind
+		return errUnread
+	}
 	if f.kept && !f.grow(int64(len(p))) {
 		f.release()
 	}

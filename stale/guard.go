@@ -40,7 +40,9 @@ func (g *guard) find(ctx context.Context, key Key) (*Entry, error) {
 func (g *guard) get(ctx context.Context, key Key) *Entry {
 	e, err := g.find(ctx, key)
 	if err != nil {
-		g.trouble(ctx, "get", key, err)
+		if !g.local { // which fails by the client's end only
+			g.trouble(ctx, "get", key, err)
+		}
 		return nil
 	}
 	return e

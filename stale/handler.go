@@ -183,7 +183,7 @@ func (x *call) writeError(w http.ResponseWriter, err error) {
 	if x.req.Context().Err() != nil {
 		return // nobody is there to read it
 	}
-	w.Header().Set("Cache-Status", x.c.cfg.Name+"; fwd="+x.fwd())
+	x.say(w.Header())
 	after, hinted := outcome.Hint(err)
 	switch {
 	case hinted || errors.Is(err, ErrFailing):

@@ -38,6 +38,9 @@ func (fl *flight) headers(status int, header http.Header) sink {
 	}
 	method, asked := fl.x.asOf()
 	res.terms = policy.Read(fl.x.role.rules, method, asked, status, header, fl.begun, now)
+	if !isCanonical(header) { // what it says may be said under a name that nobody here looks for
+		res.terms.Reason = policy.Malformed
+	}
 	if res.kind = fl.c.judge(fl, status, header); res.kind != outcome.OK && !fl.meant(&res) {
 		return fl.trouble(res)
 	}
@@ -47,6 +50,7 @@ func (fl *flight) headers(status int, header http.Header) sink {
 		return sink{fill: body}
 	}
 	fl.c.forgive(fl)
+	fl.heard(&res)
 	res.fate = private
 	fl.c.notKept(fl, &res)
 	return fl.handOver(res)
@@ -113,6 +117,7 @@ func (fl *flight) keep(res *landing) *fill {
 	if !body.kept {
 		return nil
 	}
+	res.header = clipped(res.header) // shared by all who read along
 	res.fate, res.fill, res.asked = landed, body, fl.x.asked(res.terms.Vary)
 	if !fl.inline {
 		body.unread = fl.deserted

@@ -31,6 +31,9 @@ const purgeTimeout = 5 * time.Second
 // variants. The URL is absolute; Handler's are found by http and https alike. With a
 // Config.Key, PurgeKey is the one to call. It returns the Store's errors.
 func (c *Cache) PurgeURL(ctx context.Context, rawURL string, how Purge) error {
+	if c.cfg.Key != nil {
+		return &purgeError{"stale: with a Config.Key, what is stored is found by PurgeKey"}
+	}
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" {
 		return &purgeError{fmt.Sprintf("stale: purge of %q, which is not an absolute URL", rawURL)}

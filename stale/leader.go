@@ -49,7 +49,7 @@ func (fl *flight) dismiss() {
 	fl.mu.Lock()
 	fl.waits = false
 	told := fl.told
-	ends := fl.attached || !told && !fl.lingers()
+	ends := fl.attached || !told && !fl.isNeeded()
 	fl.mu.Unlock()
 	if told {
 		fl.drop()
@@ -63,7 +63,7 @@ func (fl *flight) dismiss() {
 // deserted is for when nobody reads any more what is on its way into the Store.
 func (fl *flight) deserted() {
 	fl.mu.Lock()
-	ends := !fl.over && !fl.lingers()
+	ends := !fl.over && !fl.isNeeded()
 	if !fl.over {
 		fl.timer.Reset(fl.c.cfg.FetchTimeout) // it was not to cut what is being read
 	}
@@ -72,6 +72,38 @@ func (fl *flight) deserted() {
 		fl.abort(nil)
 	}
 }
+
+// joined is for who waits for a flight that another leads.
+func (fl *flight) joined(leads bool) {
+	if leads {
+		return
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.others++
+}
+
+// parted is for who waits no more, and reads along by now if ever.
+func (fl *flight) parted(leads bool) {
+	if leads {
+		return
+	}
+	fl.mu.Lock()
+	fl.others--
+	idle := !fl.waits && !fl.over
+	if fl.told {
+		idle = idle && fl.res.fate == landed && !fl.res.fill.isRead()
+	}
+	ends := idle && !fl.isNeeded()
+	fl.mu.Unlock()
+	if ends {
+		fl.abort(nil)
+	}
+}
+
+// isNeeded reports whether the flight, whose leader has left, is to go on, because
+// others wait or as one that nobody waits for. It needs the lock.
+func (fl *flight) isNeeded() bool { return fl.others > 0 || fl.lingers() }
 
 // drop lets go of what only the leader could have used.
 func (fl *flight) drop() {

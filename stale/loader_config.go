@@ -61,7 +61,7 @@ type LoaderConfig[K comparable, V any] struct {
 	JudgeError func(error) LoadOutcome `json:"-"`
 
 	// Healthy says whether what Load asks is well, for StaleIfSick; nil is always.
-	// It is called by Get and must answer at once: healthcheck's Checker does.
+	// It is called by Get and must answer at once: Status of a healthcheck.Checker does.
 	Healthy func() bool `json:"-"`
 
 	// MaxCost bounds the sum of the costs. Zero means 10,000, or 64 MiB

@@ -143,7 +143,7 @@ func TestMemoryLeavesNothingBehind(t *testing.T) {
 	for i := range 1000 {
 		memoryPut(t, m, strconv.Itoa(i), make([]byte, 10_000))
 	}
-	assert.Equal(t, before, runtime.NumGoroutine())
+	assert.LessOrEqual(t, runtime.NumGoroutine(), before, "those of tests before this one may have ended meanwhile")
 
 	memoryBubble(t, "made outside and used inside", func(t *testing.T) {
 		memoryPut(t, m, "key", []byte("x"))

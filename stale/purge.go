@@ -2,6 +2,7 @@ package stale
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 )
@@ -60,17 +61,19 @@ func (e *purgeError) Error() string { return e.text }
 
 // purgeBy does what a form asks for, which is exactly one thing.
 func (c *Cache) purgeBy(req *http.Request, form url.Values) error {
-	how := Soft
-	switch form.Get("hard") {
-	case "":
-	case "true", "1":
-		how = Hard
-	default:
-		return &purgeError{"stale: hard is neither true nor left out"}
-	}
-	wanted := 0
-	for _, field := range []string{"url", "key", "tag", "all"} {
-		wanted += len(form[field])
+	how, wanted := Soft, 0
+	for field, values := range form {
+		flag := field == "hard" || field == "all"
+		switch {
+		case field != "url" && field != "key" && field != "tag" && !flag:
+			return &purgeError{fmt.Sprintf("stale: %q is no field of a purge: is something not escaped?", field)}
+		case len(values) != 1, flag && values[0] != "" && values[0] != "true", !flag && values[0] == "":
+			return &purgeError{fmt.Sprintf("stale: %s makes no sense as %q", field, values)}
+		case field == "hard":
+			how = Hard
+		default:
+			wanted++
+		}
 	}
 	ctx := req.Context()
 	switch {

@@ -47,7 +47,7 @@ func fwdStatus(r *reply) string {
 // sayFlight adds why a request was forwarded, and whether alone.
 func (x *call) sayFlight(header http.Header, r *reply) {
 	status := x.c.cfg.Name + "; fwd=" + r.fwd
-	if r.flight.res.fate == landed {
+	if r.flight.res.fate == landed && !r.flight.answer.Degraded() {
 		status += "; stored"
 	}
 	if !r.leads {

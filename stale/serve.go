@@ -14,6 +14,9 @@ import (
 func (x *call) writeEntry(w http.ResponseWriter, r *reply) {
 	e, header := r.entry, w.Header()
 	join(header, e.Header)
+	if _, typed := header["Content-Type"]; !typed {
+		header["Content-Type"] = nil // the origin has not said, and nobody is to guess
+	}
 	x.sayEntry(header, r)
 	x.c.counts.answered(r)
 	x.tellAnswer(r)

@@ -332,7 +332,7 @@ func TestRequirement7UpgradeThroughAProxy(t *testing.T) {
 }
 
 func TestRequirement7EventsHintsAndTrailersThroughAProxy(t *testing.T) {
-	next := make(chan struct{})
+	nexts := map[string]chan struct{}{"*/*": make(chan struct{}), "text/event-stream": make(chan struct{})}
 	proxied(t, func(w http.ResponseWriter, req *http.Request) {
 		switch req.URL.Path {
 		case "/events":
@@ -340,7 +340,8 @@ func TestRequirement7EventsHintsAndTrailersThroughAProxy(t *testing.T) {
 			for {
 				flushed(w, "data: x\n\n")
 				select {
-				case <-next:
+				case <-nexts[req.Header.Get("Accept")]: // not shared: the one before may not know yet that it is over
+
 				case <-req.Context().Done():
 					return
 				}
@@ -362,7 +363,7 @@ func TestRequirement7EventsHintsAndTrailersThroughAProxy(t *testing.T) {
 			events := s.get("/events", "Accept", accept)
 			for range 3 {
 				s.reads(events, "data: x\n\n")
-				next <- struct{}{}
+				nexts[accept] <- struct{}{}
 			}
 			_ = events.Body.Close()
 		}

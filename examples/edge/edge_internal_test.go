@@ -469,10 +469,10 @@ func TestKeysWithoutSomeParameters(t *testing.T) {
 	key := mustRead(t, "-origin", "http://o", "-drop-query", "utm_*,fbclid").rules.Key
 	for target, want := range map[string]string{
 		"http://Shop.example/a%2Fb?x=1&utm_source=mail&y=2": "http://shop.example/a%2Fb?x=1&y=2",
-		"http://shop.example/?fbclid":                       "http://shop.example/?",
+		"http://shop.example/?fbclid":                       "http://shop.example/",
 		"http://shop.example/?fbclidx=1&xutm_a=2":           "http://shop.example/?fbclidx=1&xutm_a=2",
 		"http://shop.example/?%66bclid=1":                   "http://shop.example/?%66bclid=1",
-		"https://shop.example/":                             "https://shop.example/?",
+		"https://shop.example/":                             "https://shop.example/",
 	} {
 		assert.Equal(t, want, key(httptest.NewRequest("GET", target, nil)), target)
 	}

@@ -174,8 +174,12 @@ func keyWithout(names []string) func(*http.Request) string {
 		if r.TLS != nil || r.URL.Scheme == "https" {
 			scheme = "https"
 		}
-		query := slices.DeleteFunc(strings.Split(r.URL.RawQuery, "&"), dropped)
-		return scheme + "://" + strings.ToLower(r.Host) + r.URL.EscapedPath() + "?" + strings.Join(query, "&")
+		key := scheme + "://" + strings.ToLower(r.Host) + r.URL.EscapedPath()
+		query := strings.Join(slices.DeleteFunc(strings.Split(r.URL.RawQuery, "&"), dropped), "&")
+		if query != "" {
+			key += "?" + query
+		}
+		return key
 	}
 }
 
