@@ -1,0 +1,68 @@
+// Package backpressure fails early instead of backing up: it lets in what can be
+// finished in time, and refuses the rest at once.
+//
+//	limiter := backpressure.MustNew(backpressure.Config{})
+//	http.Handle("/", limiter.Handler(app))                                        // protects this service
+//	client := &http.Client{Transport: backpressure.MustNew(backpressure.Config{
+//		CPUThreshold: backpressure.Off,
+//	}).Transport(nil)}                                                            // and this one the next
+//
+// A second Limiter is needed on the client: it counts something else.
+//
+// # What happens to a call
+//
+//	call ─► vital? ── health, metrics ──────────────────────────────► let in, counted
+//	          │
+//	          ▼
+//	       CPU gate: do requests wait for a processor? ── the least important first ──► refused
+//	          │
+//	          ▼
+//	       limit of its key: is there a place? ── yes ──────────────► let in
+//	          │
+//	          └─ no: how long until there is one? ── longer than MaxWait,
+//	             or half of what is left until the deadline ────────────────────────► refused
+//	                  │
+//	                  └─ a place becomes free, by Class ────────────► let in
+//
+// The limit is found (Adaptive) by what it does to latency: calls that take twice as
+// long as they used to may be too many, or slower for reasons of their own. To tell,
+// the limit is cut for a moment; if calls become quicker the cut stands, and if two
+// cuts change nothing, calls take longer now, and the limit follows.
+//
+// A queue is bounded by time and not by number: what it would take for a place to
+// become free is known from how often one does. Who would wait too long hears so at
+// once, with a Retry-After, instead of after a timeout.
+//
+// # Who is refused first
+//
+// Background before Sheddable before Default before Critical; and within a class by
+// tenants, if Config.Tenant names them: most are served as if there was no overload,
+// the others not, and it is the same ones from one moment to the next. Background
+// calls get one place a second whatever happens.
+//
+// # Leaving things out
+//
+// Before anybody is refused, the level of brownout rises: Level(ctx) says how much to
+// leave out of an answer, Degrade(ctx, feature) whether to leave out one thing. What is
+// made without it is marked, so that caches do not keep it.
+//
+// # Others that hold back
+//
+//   - Throttle, on a client: when a server refuses most requests, most are not sent.
+//   - Rate: so many calls in so much time, for quotas. It is no protection against
+//     overload.
+//   - Consumers of queues take a Permit before they take a message: see the example of
+//     Limiter.Acquire, and Limiter.Free for how many to fetch ahead.
+//
+// # Guarantees
+//
+//   - A place is given back however a call ends: panics, runtime.Goexit and clients that
+//     leave included. A Permit released twice changes nothing.
+//   - Nobody waits longer than MaxWait. Who leaves while waiting leaves at once.
+//   - There are never more calls than the limit, plus a tenth for Critical where it is
+//     found and not Fixed.
+//   - A request that is refused has not been read; on a client, nothing was sent.
+//   - There are no goroutines and nothing to close.
+//
+// Order, from the outside: stale, retry, hedge, breaker, backpressure, route.
+package backpressure

@@ -1,0 +1,119 @@
+package backpressure
+
+import (
+	"context"
+	"hash/fnv"
+	"io"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/failsoft/failsoft/internal/attempt"
+)
+
+// dimmer says how much is to be left out of the answers: nothing at 0, all that can
+// be at 1. It rises while there is pressure, before anybody is refused, and falls
+// more slowly (brownout: Klein et al., ICSE 2014).
+type dimmer struct {
+	level atomic.Uint64 // float64
+
+	mu   sync.Mutex
+	last int64
+}
+
+const (
+	dimEvery = int64(100 * time.Millisecond)
+	dimUp    = 0.1
+	dimDown  = 0.02
+)
+
+func (d *dimmer) at() float64 { return math.Float64frombits(d.level.Load()) }
+
+// due reports whether it is time to look.
+func (d *dimmer) due(now int64) (steps float64, due bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	since := now - d.last
+	if since < dimEvery {
+		return 0, false
+	}
+	d.last = now
+	return float64(since / dimEvery), true
+}
+
+// move moves the level by so many steps, and returns it as it was and is.
+func (d *dimmer) move(steps float64, pressed bool) (was, is float64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	was = d.at()
+	if pressed {
+		is = min(was+dimUp, 1) // however long nobody looked, it is one observation
+	} else {
+		is = max(was-dimDown*steps, 0)
+	}
+	d.level.Store(math.Float64bits(is))
+	return was, is
+}
+
+type levelKey struct{}
+
+// dimmed is what a request's context knows of how much to leave out.
+type dimmed struct {
+	level  float64
+	tenant uint64
+	known  bool
+}
+
+// withLevel adds the level of one limiter to a context, in which that of another may
+// stand already.
+func withLevel(ctx context.Context, level float64, tenant uint64, known bool) context.Context {
+	if outer, ok := ctx.Value(levelKey{}).(*dimmed); ok {
+		level = max(level, outer.level)
+		if !known {
+			tenant, known = outer.tenant, outer.known
+		}
+	}
+	return context.WithValue(ctx, levelKey{}, &dimmed{level, tenant, known})
+}
+
+// Level returns how much is to be left out of the answer that is made under ctx: from
+// 0, nothing, to 1, all that can be. It is the highest of the Limiters that have let
+// the request in, as it was then; 0 without one.
+func Level(ctx context.Context) float64 {
+	if d, ok := ctx.Value(levelKey{}).(*dimmed); ok {
+		return d.level
+	}
+	return 0
+}
+
+// Degrade reports whether to leave a feature out of the answer that is made under
+// ctx. If so, the answer is marked as one that caches must not keep. Between the
+// levels 0 and 1 some tenants go without a feature and others do not, and each of them
+// stays with it; of requests without a tenant, some do.
+func Degrade(ctx context.Context, feature string) bool {
+	d, ok := ctx.Value(levelKey{}).(*dimmed)
+	if !ok || d.level <= 0 || d.level < dice(d, feature) {
+		return false
+	}
+	attempt.MarkDegraded(ctx)
+	return true
+}
+
+// dice is a number in [0,1) that stays the same for a tenant and a feature.
+func dice(d *dimmed, feature string) float64 {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, feature) // never fails
+	if !d.known {
+		return rand.Float64()
+	}
+	return float64(mix(d.tenant^h.Sum64())>>11) / (1 << 53)
+}
+
+// mix spreads the bits of x (the finalizer of SplitMix64, Steele et al., OOPSLA 2014).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}

@@ -1,0 +1,23 @@
+package backpressure
+
+import "time"
+
+// issued is a refusal and when it was first handed out.
+type issued struct {
+	LimitedError
+
+	at int64
+}
+
+// refusal is the error of a refusal. In an overload there are very many of them, and
+// what they say changes little: one per class serves all within a millisecond. To be
+// refused is to cost less than to be let in, and garbage is a cost, too.
+func (c *cell) refusal(r *Request, a admission, now int64) error {
+	last := &c.issued[r.Class]
+	if e := last.Load(); e != nil && now-e.at < int64(time.Millisecond) && e.Reason == a.reason && e.Key == r.Key {
+		return &e.LimitedError
+	}
+	e := &issued{LimitedError{Key: r.Key, Class: r.Class, Reason: a.reason, After: a.after}, now}
+	last.Store(e)
+	return &e.LimitedError
+}

@@ -1,0 +1,73 @@
+package backpressure
+
+import "time"
+
+// Counts are what has become of calls, by Class, since a key was first seen.
+type Counts struct {
+	Admitted [classes]uint64
+	Refused  [classes]uint64
+	Shed     uint64 // of those refused: for want of processors or memory
+}
+
+// KeySnapshot is one limit.
+type KeySnapshot struct {
+	Key      string
+	Limit    int
+	InFlight int
+	Streams  int
+	Queued   int
+	Wait     time.Duration // what a newcomer of the default class would wait for a place
+	Latency  time.Duration // of calls, smoothed
+	Baseline time.Duration // of calls that are not in each other's way, as far as Adaptive knows
+	Counts   Counts
+}
+
+// Snapshot is what a Limiter is doing. It is plain data.
+type Snapshot struct {
+	Keys     []KeySnapshot
+	Level    float64 // of brownout
+	CPULoad  float64 // requests that wait for a processor, per processor; 0 with the gate off
+	HeapLoad float64 // the part of GOMEMLIMIT that is alive; 0 unless HeapGate is on
+	HeapGate Gate
+	Bypassed uint64
+}
+
+// Snapshot returns what there is to be known.
+func (l *Limiter) Snapshot() Snapshot {
+	s := Snapshot{Level: l.dim.at(), CPULoad: l.cpu.pressure() * max(l.cpu.threshold, 0), Bypassed: l.bypassed.Load()}
+	s.HeapLoad, s.HeapGate = l.heap.snapshot()
+	s.Keys = append(s.Keys, l.single.snapshot())
+	for _, c := range l.cells.All() {
+		s.Keys = append(s.Keys, c.snapshot())
+	}
+	if shared, _ := l.cells.Overflow(); shared != nil {
+		s.Keys = append(s.Keys, shared.snapshot())
+	}
+	return s
+}
+
+func (c *cell) snapshot() KeySnapshot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return KeySnapshot{
+		Key: c.key, Limit: c.limit, InFlight: c.inFlight, Streams: c.streams, Queued: c.queued,
+		Wait: c.predictLocked(), Latency: time.Duration(c.latency), Baseline: time.Duration(c.calc.baseline),
+		Counts: c.counts,
+	}
+}
+
+func (c *cell) limitNow() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.limit
+}
+
+// pressed reports whether a newcomer would wait for more than half of what it may.
+func (c *cell) pressed(maxWait time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if maxWait == Off {
+		return c.inFlight >= c.limit
+	}
+	return c.queued > 0 && c.predictLocked() > maxWait/2
+}

@@ -1,0 +1,109 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
+
+	"github.com/failsoft/failsoft/backpressure"
+)
+
+// Limiter is one way to let in what can be finished in time. New makes a new one, as
+// a machine with so many processors would: where ours begins depends on that. What it
+// returns calls work if that is let in.
+type Limiter struct {
+	Name string
+	New  func(processors int) Limit
+}
+
+// Limit runs work, or returns an error without.
+type Limit func(ctx context.Context, work func(context.Context)) error
+
+// LimiterOurs returns ours. Its CPU gate has nothing to do where the time is virtual.
+func LimiterOurs(name string, cfg backpressure.Config) Limiter {
+	cfg.CPULoad = func() float64 { return 0 }
+	return Limiter{name, func(processors int) Limit {
+		l := onProcessors(processors, func() *backpressure.Limiter { return backpressure.MustNew(cfg) })
+		return func(ctx context.Context, work func(context.Context)) error {
+			return l.Run(ctx, "", func(ctx context.Context) error {
+				work(ctx)
+				return nil
+			})
+		}
+	}}
+}
+
+// LimiterStrict is ours as the documentation says for lower latency: who finds no
+// place is refused.
+func LimiterStrict() Limiter {
+	return LimiterOurs("failsoft, MaxWait: Off", backpressure.Config{MaxWait: backpressure.Off})
+}
+
+// LimiterRivals returns who finds the limit by itself, too.
+func LimiterRivals() []Limiter {
+	return []Limiter{
+		failsafeLimiter("failsafe, defaults", false, adaptivelimiter.NewBuilder[any]()),
+		// Not its default, but what BuildPrioritized sets up.
+		failsafeLimiter("failsafe, queueing(2, 3)", true, adaptivelimiter.NewBuilder[any]().WithQueueing(2, 3)),
+		failsafeLimiter("failsafe, 100 ms windows", false, adaptivelimiter.NewBuilder[any]().
+			WithRecentWindow(100*time.Millisecond, 30*time.Second, 50)),
+	}
+}
+
+// LimiterFixed lets so many in, whatever happens.
+func LimiterFixed(name string, n int) Limiter {
+	return Limiter{name, func(int) Limit {
+		places := make(chan struct{}, n)
+		return func(ctx context.Context, work func(context.Context)) error {
+			select {
+			case places <- struct{}{}:
+			default:
+				return errNoPlace
+			}
+			defer func() { <-places }()
+			work(ctx)
+			return nil
+		}
+	}}
+}
+
+var errNoPlace = errors.New("no place")
+
+// failsafeLimiter acquires as failsafe's own executor does, for the policy's own
+// maximum wait: none, unless it queues. AcquirePermit alone would wait for as long as
+// the client does, and put the limiter in a much worse light than it deserves.
+func failsafeLimiter(name string, queues bool, builder adaptivelimiter.Builder[any]) Limiter {
+	return Limiter{name, func(int) Limit {
+		l := builder.Build()
+		acquire := func(ctx context.Context) (adaptivelimiter.Permit, error) { return l.AcquirePermitWithMaxWait(ctx, 0) }
+		if queues {
+			acquire = l.AcquirePermit
+		}
+		return func(ctx context.Context, work func(context.Context)) error {
+			permit, err := acquire(ctx)
+			if err != nil {
+				return err
+			}
+			defer permit.Record()
+			work(ctx)
+			return nil
+		}
+	}}
+}
+
+// oneMachine guards the number of processors, which is the process's.
+type oneMachine struct{ sync.Mutex }
+
+//nolint:gochecknoglobals // GOMAXPROCS is global, too
+var machine oneMachine
+
+func onProcessors[T any](n int, make func() T) T {
+	machine.Lock()
+	defer machine.Unlock()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n))
+	return make()
+}
