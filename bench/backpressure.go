@@ -79,7 +79,9 @@ var errNoPlace = errors.New("no place")
 func failsafeLimiter(name string, queues bool, builder adaptivelimiter.Builder[any]) Limiter {
 	return Limiter{name, func(int) Limit {
 		l := builder.Build()
-		acquire := func(ctx context.Context) (adaptivelimiter.Permit, error) { return l.AcquirePermitWithMaxWait(ctx, 0) }
+		acquire := func(ctx context.Context) (adaptivelimiter.Permit, error) {
+			return l.AcquirePermitWithMaxWait(ctx, 0)
+		}
 		if queues {
 			acquire = l.AcquirePermit
 		}
@@ -98,12 +100,11 @@ func failsafeLimiter(name string, queues bool, builder adaptivelimiter.Builder[a
 // oneMachine guards the number of processors, which is the process's.
 type oneMachine struct{ sync.Mutex }
 
-//nolint:gochecknoglobals // GOMAXPROCS is global, too
 var machine oneMachine
 
-func onProcessors[T any](n int, make func() T) T {
+func onProcessors[T any](n int, build func() T) T {
 	machine.Lock()
 	defer machine.Unlock()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(n))
-	return make()
+	return build()
 }
