@@ -73,7 +73,7 @@ func TestRequirement3StaleOnFailure(t *testing.T) {
 	})
 }
 
-func TestRequirement3Windows(t *testing.T) {
+func TestRequirement3Pitfall17Windows(t *testing.T) {
 	cases := []struct {
 		name, control string
 		cfg           stale.Config
@@ -152,7 +152,7 @@ func TestRequirement3StaleWhileRevalidate(t *testing.T) {
 	})
 }
 
-func TestRequirement3SlowOrigin(t *testing.T) {
+func TestRequirement3Pitfall15SlowOrigin(t *testing.T) {
 	cfg := stale.Config{StaleAfter: 100 * ms}
 	at(t, allDoors(), "fixed", cfg, func(t *testing.T, s *site) {
 		s.old("/", "max-age=10")

@@ -17,7 +17,7 @@ import (
 	"github.com/failsoft/failsoft/stale"
 )
 
-func TestRequirement4Herds(t *testing.T) {
+func TestRequirement4Pitfall13Herds(t *testing.T) {
 	const cacheable = "public, max-age=60"
 	at(t, allDoors(), "100 cold requests are one", stale.Config{}, func(t *testing.T, s *site) {
 		s.answers(after(300*ms, says("body", "Cache-Control", cacheable)))
@@ -75,7 +75,7 @@ func TestRequirement4Herds(t *testing.T) {
 	})
 }
 
-func TestRequirement4PrivateAnswers(t *testing.T) {
+func TestRequirement4Pitfall04PrivateAnswers(t *testing.T) {
 	private := func(s *site) {
 		s.answers(func(w http.ResponseWriter, req *http.Request) {
 			time.Sleep(200 * ms)
@@ -376,7 +376,7 @@ func TestRequirement4LeaderPanics(t *testing.T) {
 	})
 }
 
-func TestRequirement4Refresh(t *testing.T) {
+func TestRequirement4Pitfall14Refresh(t *testing.T) {
 	const control = "max-age=10, stale-while-revalidate=1000"
 	at(t, allDoors(), "what the origin sees", stale.Config{}, func(t *testing.T, s *site) {
 		s.old("/", control, "ETag", `"1"`)

@@ -13,7 +13,7 @@ import (
 	"github.com/failsoft/failsoft/stale"
 )
 
-func TestRequirement5ErrorsAreRemembered(t *testing.T) {
+func TestRequirement5Pitfall16ErrorsAreRemembered(t *testing.T) {
 	for name, failure := range map[string]http.HandlerFunc{
 		"500": replies(500, "failure"), "503": replies(503, "failure"), "broken": breaks,
 	} {

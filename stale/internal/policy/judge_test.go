@@ -20,7 +20,7 @@ func judge(terms policy.Terms, asks string, d policy.Defaults, later time.Durati
 	return terms.Judge(req, d, noon, noon.Add(later))
 }
 
-func TestJudge(t *testing.T) {
+func TestRequirement2Judge(t *testing.T) {
 	const (
 		fresh    = policy.Fresh
 		behind   = policy.WhileRevalidate
