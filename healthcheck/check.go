@@ -120,6 +120,8 @@ const (
 // take takes a result, by a probe or by others. The events that it makes are told
 // by deliver.
 func (k *check) take(res Result, now int64, counts how) {
+	k.announce(1) // or who has seen the new status could find the group without it
+	defer k.announce(-1)
 	k.mu.Lock()
 	before := k.see(now)
 	_, lasted := unpack(k.word.Load())
@@ -139,6 +141,13 @@ func (k *check) take(res Result, now int64, counts how) {
 	}
 	for _, g := range k.in {
 		g.touch()
+	}
+}
+
+// announce tells the groups that they are about to be told something, or have been.
+func (k *check) announce(n int32) {
+	for _, g := range k.in {
+		g.announced.Add(n)
 	}
 }
 

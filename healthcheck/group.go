@@ -24,6 +24,8 @@ type group struct {
 	word atomic.Int64
 	code atomic.Int32
 
+	announced atomic.Int32 // members that have news: word may not hold them yet
+
 	mu       sync.Mutex
 	latched  bool // of Startup: it has come up
 	override held
@@ -75,7 +77,7 @@ func weigh(group string, k *check, s Status) Status {
 // current returns the group's status at now.
 func (g *group) current(now int64) Status {
 	s, until := unpack(g.word.Load())
-	if now < until {
+	if now < until && g.announced.Load() == 0 {
 		return s
 	}
 	return g.refresh(now)

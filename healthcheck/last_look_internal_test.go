@@ -3,6 +3,7 @@ package healthcheck
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -28,4 +29,23 @@ func TestSettledReportThenTraffic(t *testing.T) {
 	k.take(Result{Status: Fail}, now, atOnce)
 	require.Equal(t, Fail, g.current(now))
 	assert.Equal(t, Pass, g.current(now+int64(4*k.Period)), "nobody knows any more")
+}
+
+// Between a check's new status and the note to its groups there is a moment, in
+// which a request may have seen the former.
+func TestGroupIsNeverBehindItsChecks(t *testing.T) {
+	c := MustNew(Config{})
+	probe := func(context.Context) Result { return Result{} }
+	c.MustAdd("db", Check{Probe: probe, OnDemand: time.Minute, Impact: Critical})
+	require.NoError(t, c.Start())
+	defer func() { require.NoError(t, c.Close(t.Context())) }()
+	k, g := c.byName["db"], c.groups[full]
+	require.Equal(t, Unknown, g.refresh(c.now()))
+	k.announce(1)
+	k.mu.Lock()
+	k.machine.set(Pass)
+	k.see(c.now())
+	k.mu.Unlock()
+	assert.Equal(t, Pass, g.current(c.now()))
+	k.announce(-1)
 }

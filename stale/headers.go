@@ -187,10 +187,14 @@ func (fl *flight) end(trailer http.Header, err error) {
 	body := fl.res.fill
 	switch {
 	case body.isEnded():
-	case err == nil && fl.c.store.local: // who has read all of it and asks again finds it stored
-		fl.settle(trailer, nil)
-		body.end(nil, trailer)
+	case fl.c.store.local: // who has read all of it and asks again finds it stored, or what kept it from that
+		fl.settle(trailer, err)
+		fl.c.leave(fl)
+		body.end(err, trailer)
 	default:
+		if err != nil || fl.answer.Degraded() {
+			fl.c.leave(fl) // first, or who asks when it is over could get this yet
+		}
 		body.end(err, trailer)
 		fl.settle(trailer, err)
 	}

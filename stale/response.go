@@ -121,6 +121,7 @@ func (x *call) flightResponse(r *reply) (*http.Response, error) {
 	resp := x.response(res.status, header)
 	r.flight.came.describe(resp)
 	if r.flight.came.empty {
+		_, _, _ = r.read.next(rt.CallerOf(x.req)) // its end comes at once, and what it leaves in the Store
 		r.read.close()
 		return resp, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -282,4 +283,33 @@ func TestLeavingIsNoTroubleOfTheStore(t *testing.T) {
 		synctest.Wait()
 		assert.Empty(t, s.told(stale.StoreFailed))
 	})
+}
+
+// Who asks when an answer is over does not share it: it is stored by then, or was
+// for those who waited for it. That observers take their time changes nothing.
+func TestFlightIsNotJoinedAfterItsEnd(t *testing.T) {
+	for _, length := range []int{0, 1} {
+		at(t, allDoors(), "length "+strconv.Itoa(length), stale.Config{}, func(t *testing.T, s *site) {
+			s.hears = func(e stale.Event) {
+				if e.Kind == stale.Stored || e.Kind == stale.NotStored {
+					pause(time.Second)
+				}
+			}
+			s.answers(func(w http.ResponseWriter, req *http.Request) {
+				if s.hits() == 1 { // which the layer must be in the same process to hear of
+					stale.MarkDegraded(req.Context())
+				}
+				says(strings.Repeat("x", length), "Cache-Control", "max-age=60")(w, req)
+			})
+			for range 3 {
+				s.ask(s.request("/"))
+			}
+			shot := s.cache.Snapshot()
+			want := []uint64{1, 1, 2, 0}
+			if s.door == ofHandler {
+				want = []uint64{1, 2, 1, 0}
+			}
+			assert.Equal(t, want, []uint64{shot.Stored, shot.Misses, shot.Hits, shot.Collapsed})
+		})
+	}
 }

@@ -43,27 +43,37 @@ func connectionsAreReused(tb TB, p policy) {
 		return
 	}
 	handler := &remotes{lenient: p.overlaps, seen: map[string]bool{}}
-	checkReuse(tb, p.over(memnet.Server(tb, handler)), handler, "base.example", 1)
+	used := connectionsUsed(tb, p.over(memnet.Server(tb, handler)), handler, "base.example")
+	wantReuse(tb, used, 1)
 }
 
 // socketsAreReused is the same in real time, where a slow machine makes a policy whose attempts
-// overlap start some that it need not.
+// overlap start some that it need not, and net/http close a connection whose writing goroutine it has
+// not heard from in 50 ms. Such a machine gets another chance.
 func socketsAreReused(tb TB, p policy) {
 	if p.multiple {
 		return
 	}
-	handler := &remotes{lenient: p.overlaps, seen: map[string]bool{}}
-	server := httptest.NewUnstartedServer(handler)
 	most := 1
 	if p.overlaps {
 		most = reuseCalls / 2
 	}
-	checkReuse(tb, p.over(startReal(tb, server)), handler, server.Listener.Addr().String(), most)
+	used := 0
+	for range 3 {
+		handler := &remotes{lenient: p.overlaps, seen: map[string]bool{}}
+		server := httptest.NewUnstartedServer(handler)
+		rt := p.over(startReal(tb, server))
+		if used = connectionsUsed(tb, rt, handler, server.Listener.Addr().String()); used <= most {
+			return
+		}
+	}
+	wantReuse(tb, used, most)
 }
 
 const reuseCalls = 20
 
-func checkReuse(tb TB, rt http.RoundTripper, handler *remotes, host string, most int) {
+// connectionsUsed is how many it takes for reuseCalls, one after the other.
+func connectionsUsed(tb TB, rt http.RoundTripper, handler *remotes, host string) int {
 	tb.Helper()
 
 	for n := range reuseCalls {
@@ -77,8 +87,13 @@ func checkReuse(tb TB, rt http.RoundTripper, handler *remotes, host string, most
 	}
 	handler.mu.Lock()
 	defer handler.mu.Unlock()
-	if got := len(handler.seen); got > most {
-		tb.Errorf("%d calls used %d connections, want at most %d", reuseCalls, got, most)
+	return len(handler.seen)
+}
+
+func wantReuse(tb TB, used, most int) {
+	tb.Helper()
+	if used > most {
+		tb.Errorf("%d calls used %d connections, want at most %d", reuseCalls, used, most)
 	}
 }
 
