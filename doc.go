@@ -13,13 +13,14 @@
 //	breaker  stop calling what fails, by rule or by hand
 //	stale    an old answer now beats a new answer too late: an HTTP cache
 //
+//	backpressure  admit what can be finished in time, refuse the rest at once
+//
 //	healthcheck         know your own health without asking on every request
 //	healthcheck/checks  ready-made probes: databases, HTTP, certificates, disks, …
 //	healthcheck/spool   take services out by files, as hacheck does
 //
-// To come, and already part of the plan below: backpressure (admit what can be
-// finished in time), route (to a healthy host, never twice to the same), telemetry
-// (OpenTelemetry for all of them).
+// To come, and already part of the plan below: route (to a healthy host, never twice
+// to the same), telemetry (OpenTelemetry for all of them).
 //
 // # One brain, several doors
 //
@@ -28,13 +29,14 @@
 // Config) or MustNew (which panics, for package variables and examples). The
 // type opens doors to the places where calls are made:
 //
-//	             client     server            functions  by hand
-//	budget                                               Deposit, Withdraw, Claim
-//	retry        Transport                    Do, Run
-//	hedge        Transport                    Do, Run
-//	breaker      Transport  Handler           Do, Run    Allow, Admin
-//	stale        Transport  Handler           Loader     PurgeURL, Purger
-//	healthcheck             Handler, Require             Override, Admin, Shutdown
+//	              client     server            functions  by hand
+//	budget                                                Deposit, Withdraw, Claim
+//	retry         Transport                    Do, Run
+//	hedge         Transport                    Do, Run
+//	breaker       Transport  Handler           Do, Run    Allow, Admin
+//	stale         Transport  Handler           Loader     PurgeURL, Purger
+//	backpressure  Transport  Handler           Do, Run    Acquire, TryAcquire, Free
+//	healthcheck              Handler, Require             Override, Admin, Shutdown
 //
 // retry and hedge have no Handler: a handler's writes have gone to the client,
 // and cannot be taken back for another attempt.

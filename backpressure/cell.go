@@ -29,7 +29,7 @@ type cell struct {
 	queues  [classes]queue
 	queued  int
 	gap     float64 // ns between two places that become free, smoothed
-	freed   int64   // when the last one did
+	freed   int64   // when the last one did, or since when all are taken
 	latency float64 // ns of a call, smoothed: where no gap is known
 
 	background int64 // when a background call was last let in
@@ -72,7 +72,7 @@ func (c *cell) ask(req *request, now int64, patience time.Duration) admission {
 	}
 	c.calc.asked(true)
 	wait := c.waitLocked(req.class, req.share)
-	if patience <= 0 || wait > patience {
+	if wait > patience-patience/edge || patience <= 0 {
 		return c.refuseLocked(req.class, AtLimit, wait)
 	}
 	if c.queued >= maxQueued && !c.evictLocked(req.class) {
@@ -83,6 +83,10 @@ func (c *cell) ask(req *request, now int64, patience time.Duration) admission {
 	c.queued++
 	return admission{waiter: w}
 }
+
+// edge is the part of a caller's patience that a prediction must leave: where it
+// would just do, every other one waits in vain.
+const edge = 10
 
 // maxQueued bounds memory, should a prediction be wrong; time bounds the queue.
 const maxQueued = 10_000
@@ -98,14 +102,16 @@ func (c *cell) hasPlaceLocked(req *request, now int64) bool {
 
 // mayStartLocked reports whether a share of the limit is not used up.
 func (c *cell) mayStartLocked(class Class, share float64, now int64) bool {
-	return c.inFlight < c.placesLocked(share) || class == Background && c.starvesLocked(now)
+	return c.inFlight == 0 || float64(c.inFlight) < c.placesLocked(share) ||
+		class == Background && c.starvesLocked(now)
 }
 
-// placesLocked is how many places a share of the limit is, rounded up: with a share
-// above 1 that is more than the limit.
-func (c *cell) placesLocked(share float64) int {
+// placesLocked is how many places a share of the limit is: a call may start in the
+// last of them also where that is not a whole one. With a share above 1 that is more
+// than the limit.
+func (c *cell) placesLocked(share float64) float64 {
 	const rounding = 1e-9 // 1.1 is a little more than that
-	return max(int(math.Ceil(float64(c.limit)*share-rounding)), 1)
+	return float64(c.limit)*share - rounding
 }
 
 // starvesLocked reports whether it is time to let a background call in though its
@@ -116,6 +122,9 @@ func (c *cell) starvesLocked(now int64) bool {
 
 func (c *cell) admitLocked(class Class, now int64) admission {
 	c.inFlight++
+	if c.inFlight == c.limit { // from now on, and not before, calls wait for places
+		c.freed = now
+	}
 	c.calc.asked(c.inFlight >= c.limit)
 	c.counts.Admitted[class]++
 	if class == Background {
@@ -249,7 +258,7 @@ func (c *cell) waitLocked(class Class, share float64) time.Duration {
 	if c.newestFirst() {
 		places -= c.queues[class.rank()].len
 	}
-	places += max(c.inFlight-c.placesLocked(share), 0)
+	places += max(c.inFlight-max(int(math.Ceil(c.placesLocked(share))), 1), 0)
 	gap := c.gap
 	if gap == 0 {
 		gap = c.latency / float64(max(c.limit, 1))

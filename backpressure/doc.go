@@ -15,6 +15,7 @@
 //	          │
 //	          ▼
 //	       CPU gate: do requests wait for a processor? ── the least important first ──► refused
+//	       heap gate, if HeapThreshold is set: does memory run out? ── likewise ──────► refused
 //	          │
 //	          ▼
 //	       limit of its key: is there a place? ── yes ──────────────► let in
@@ -40,6 +41,19 @@
 // the others not, and it is the same ones from one moment to the next. Background
 // calls get one place a second whatever happens.
 //
+// The class of a request is what Config.Class says, or WithClass on the client. It
+// travels to the next service only in Config.ClassHeader, if that is set, and lowers a
+// request there, as anybody can write a header. With DemoteRetries, what is tried again
+// is one class lower.
+//
+// # What is not a sign of load
+//
+// Streams (101, Hijack, text/event-stream, gRPC, and what Config.Stream names) hold a
+// place of MaxStreams instead of one of the limit. The time in which a handler waits for
+// a slow client, to send the body or to take the answer, is taken out of its latency,
+// and ReleaseEarly gives the place back before a long answer is written. Failures that
+// are quick for reasons of their own, a 404 or a refusal of ours, are not looked at.
+//
 // # Leaving things out
 //
 // Before anybody is refused, the level of brownout rises: Level(ctx) says how much to
@@ -52,7 +66,7 @@
 //   - Rate: so many calls in so much time, for quotas. It is no protection against
 //     overload.
 //   - Consumers of queues take a Permit before they take a message: see the example of
-//     Limiter.Acquire, and Limiter.Free for how many to fetch ahead.
+//     Limiter.Free, which says how many to fetch ahead.
 //
 // # Guarantees
 //

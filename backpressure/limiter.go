@@ -20,7 +20,6 @@ type Limiter struct {
 	dim    dimmer
 	heap   *heapGate // nil if it is off
 
-	inFlight atomic.Int64 // over all keys
 	bypassed atomic.Uint64
 	nextLook atomic.Int64
 }
@@ -97,7 +96,8 @@ func (l *Limiter) TryAcquire(ctx context.Context, r Request) (Permit, error) {
 
 func (l *Limiter) acquire(ctx context.Context, r Request, waits bool) (Permit, error) {
 	now := l.now()
-	req := l.request(ctx, &r, now)
+	var req request
+	l.weigh(ctx, &req, &r, now)
 	r.Class = req.class
 	if !l.cpu.off() && !l.cpu.passes(&req, now) {
 		return Permit{}, l.shed(ctx, &r, CPU, now)
@@ -118,7 +118,6 @@ func (l *Limiter) acquire(ctx context.Context, r Request, waits bool) (Permit, e
 	case a.reason != 0:
 		return Permit{}, l.refuse(ctx, c, &r, a, now)
 	}
-	l.inFlight.Add(1)
 	l.look(ctx, c, now, false)
 	return p, nil
 }
@@ -167,7 +166,6 @@ func (l *Limiter) wait(ctx context.Context, p Permit, w *waiter) (Permit, error)
 		}
 		if !v.refused {
 			p.slot, p.gen = v.slot, v.gen
-			l.inFlight.Add(1)
 			p.Done(Ignore)
 		}
 	}
@@ -188,7 +186,6 @@ func (l *Limiter) waited(ctx context.Context, p Permit, v verdict) (Permit, erro
 		return Permit{}, l.inVain(ctx, p, Displaced)
 	}
 	p.slot, p.gen = v.slot, v.gen
-	l.inFlight.Add(1)
 	l.look(ctx, p.c, l.now(), false)
 	return p, nil
 }

@@ -36,7 +36,6 @@ func (p Permit) done(ctx context.Context, o Outcome) {
 	if !ok {
 		return
 	}
-	p.l.inFlight.Add(-1)
 	if reason != Unchanged && p.l.cfg.Observe != nil {
 		p.l.tell(ctx, Event{Kind: LimitChanged, Key: p.c.key, Limit: p.c.limitNow(), Reason: reason})
 	}

@@ -26,8 +26,9 @@ type request struct {
 	stream bool
 }
 
-func (l *Limiter) request(ctx context.Context, r *Request, now int64) request {
-	req := request{class: r.Class, stream: r.Stream}
+// weigh works out what a Request is to the decision.
+func (l *Limiter) weigh(ctx context.Context, req *request, r *Request, now int64) {
+	req.class, req.stream = r.Class, r.Stream
 	if req.class >= classes {
 		req.class = Default
 	}
@@ -37,12 +38,13 @@ func (l *Limiter) request(ctx context.Context, r *Request, now int64) request {
 	if attempt.Background(ctx) {
 		req.class = Background
 	}
-	req.tenant, req.known = l.tenantOf(r.Tenant, now)
+	if r.Tenant != "" {
+		req.tenant, req.known = l.tenantOf(r.Tenant, now)
+	}
 	req.share = share(req.class, req.tenant, req.known)
 	if l.cfg.Limit.kind == isFixed {
 		req.share = min(req.share, 1)
 	}
-	return req
 }
 
 // tenantOf is a number for a tenant, if there is one. It takes no memory. All processes
