@@ -1,0 +1,52 @@
+package route
+
+import (
+	"math"
+	"time"
+)
+
+// HostSnapshot is what is known of a host.
+type HostSnapshot struct {
+	Addr     string
+	Zone     string
+	Role     Role
+	Weight   float64
+	Health   string        // well, probation, ill, ejected, draining
+	For      time.Duration // how much longer it is ejected, or drains
+	Picks    uint64
+	InFlight int64
+	Latency  time.Duration // to the headers: the peak, decaying
+	Troubles float64       // failures, decaying
+	Good     float64       // requests of the last ten seconds or so, decaying
+	Wrong    float64
+}
+
+// Snapshot is what a Pool is doing. It is plain data.
+type Snapshot struct {
+	Hosts  []HostSnapshot
+	Panics bool // too few hosts are usable: all are used
+}
+
+// Snapshot returns what there is to be known.
+func (p *Pool) Snapshot() Snapshot {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	var all Snapshot
+	if v := p.view.Load(); v != nil {
+		all.Panics = v.all.panics
+	}
+	for _, addr := range p.order {
+		s := p.standings[addr]
+		since := float64(now - s.heard.Load())
+		good, wrong := s.counts(now)
+		all.Hosts = append(all.Hosts, HostSnapshot{
+			Addr: addr, Zone: s.zone, Role: s.role, Weight: s.weight,
+			Health: s.healthAt(now).String(), For: max(time.Duration(max(s.until, s.drained)-now), 0),
+			Picks: s.picks.Load(), InFlight: s.inFlight.Load(), Good: good, Wrong: wrong,
+			Latency:  time.Duration(math.Float64frombits(s.latency.Load())),
+			Troubles: fade(math.Float64frombits(s.troubles.Load()), since, float64(troubleTime)),
+		})
+	}
+	return all
+}

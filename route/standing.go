@@ -1,0 +1,138 @@
+package route
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// standing is what the Pool holds of a host, under its lock: what requests and checks
+// have come to.
+type standing struct {
+	member
+
+	onProbation bool
+	isIll       bool
+	until       int64 // when an ejection ends
+	drained     int64 // until when no new work is wanted
+	times       int   // ejections in a row
+	last        time.Duration
+	returned    int64
+}
+
+// healthAt is how the host is at now.
+func (s *standing) healthAt(now int64) health {
+	switch {
+	case now < s.drained:
+		return draining
+	case now < s.until:
+		return ejected
+	case s.isIll:
+		return ill
+	case s.onProbation:
+		return probation
+	default:
+		return well
+	}
+}
+
+// changes returns when time alone changes how the host is.
+func (s *standing) changes(now int64) int64 {
+	next := int64(math.MaxInt64)
+	for _, at := range [...]int64{s.until, s.drained} {
+		if at > now {
+			next = min(next, at)
+		}
+	}
+	return next
+}
+
+// eject takes the host out for a time that doubles while it does not stay well for as
+// long in between.
+func (s *standing) eject(now int64, cfg *Config) time.Duration {
+	if time.Duration(now-s.returned) > max(10*s.last, time.Minute) {
+		s.times = 0
+	}
+	d := cfg.EjectTime
+	for range s.times {
+		d = min(2*d, cfg.MaxEjectTime)
+	}
+	s.times++
+	s.last = time.Duration((0.8 + 0.4*rand.Float64()) * float64(d))
+	s.until = now + int64(s.last)
+	s.onProbation = true
+	s.trial.Store(false)
+	return s.last
+}
+
+// comeBack makes the host one of those that are well.
+func (s *standing) comeBack(now int64) {
+	s.onProbation, s.returned = false, now
+	s.since.Store(now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures, s.good, s.wrong = 0, 0, 0
+}
+
+// Why a host was ejected.
+const (
+	inARow    = "failures in a row"
+	behind    = "it fails more than the others"
+	onceAgain = "it failed on probation"
+)
+
+// rateTime is over which success rates are taken, rateMin from how many requests on.
+const (
+	rateTime = float64(10 * time.Second)
+	rateMin  = 20
+)
+
+// count counts what came of a request, and returns why the host might be ejected.
+func (h *host) count(o Outcome, now int64, cfg *Config) (why string) {
+	if o != Success && o != Failure {
+		return ""
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fadeCounts(now)
+	if o == Success {
+		h.good++
+		h.failures = 0
+		return ""
+	}
+	h.wrong++
+	h.failures++
+	switch {
+	case cfg.Consecutive != Off && h.failures >= cfg.Consecutive:
+		return inARow
+	case cfg.SuccessMargin != Off && h.good+h.wrong >= rateMin:
+		return behind
+	default:
+		return ""
+	}
+}
+
+func (h *host) fadeCounts(now int64) {
+	left := math.Exp(-float64(max(now-h.counted, 0)) / rateTime)
+	h.good, h.wrong, h.counted = h.good*left, h.wrong*left, now
+}
+
+// counts returns the good and the wrong requests of late.
+func (h *host) counts(now int64) (good, wrong float64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fadeCounts(now)
+	return h.good, h.wrong
+}
+
+// isBehind reports whether a success rate is so much lower than that of the others
+// that neither chance nor a cause that is common to all accounts for it.
+func isBehind(good, wrong, goodOthers, wrongOthers, margin float64) bool {
+	n, others := good+wrong, goodOthers+wrongOthers
+	if n < rateMin || others < rateMin {
+		return false
+	}
+	rate, rateOthers := good/n, goodOthers/others
+	sigma := math.Sqrt(max(rateOthers*(1-rateOthers), 0.01) / n)
+	return rateOthers-rate > max(margin, 3*sigma)
+}

@@ -1,0 +1,225 @@
+package route
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/failsoft/failsoft/internal/attempt"
+	"github.com/failsoft/failsoft/internal/outcome"
+	"github.com/failsoft/failsoft/internal/rt"
+)
+
+// Transport returns a RoundTripper that sends the requests for the Pool's names to its
+// hosts through next, and all others through next unchanged. It belongs inside of all
+// other policies.
+//
+// Where next is nil it makes a transport of its own, which keeps enough idle
+// connections to each host and verifies certificates for Config.TLSName. All
+// Transport(nil) of a Pool share it.
+func (p *Pool) Transport(next http.RoundTripper) http.RoundTripper {
+	if next != nil {
+		return &transport{pool: p, next: next, tls: p.cfg.TLSNameHandled}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.base == nil {
+		p.base = newBase(&p.cfg)
+	}
+	return &transport{pool: p, next: p.base, tls: true}
+}
+
+// newBase returns a transport for few hosts and many requests: the one of net/http
+// keeps two idle connections per host, and closes what comes back beyond these.
+func newBase(cfg *Config) *http.Transport {
+	serverName := cfg.TLSName
+	if serverName == "" {
+		serverName = cfg.Names[0]
+		if host, _, err := net.SplitHostPort(serverName); err == nil {
+			serverName = host
+		}
+	}
+	dialer := &net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}
+	return &http.Transport{
+		DialContext:           dialer.DialContext,
+		ForceAttemptHTTP2:     true,
+		TLSClientConfig:       &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:   2 * time.Second,
+		MaxIdleConns:          0, // the bound is that of each host
+		MaxIdleConnsPerHost:   256,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: time.Second,
+	}
+}
+
+type transport struct {
+	pool *Pool
+	next http.RoundTripper
+	tls  bool // it looks for the service's name in certificates
+}
+
+// RoundTrip picks a host, sends, and learns.
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL == nil || !t.pool.routes(req.URL.Host) {
+		return t.next.RoundTrip(req)
+	}
+	now := t.pool.now()
+	m, staleRead, err := t.pool.pick(req, now)
+	if err == nil && !t.tls && schemeOf(req, m) == "https" {
+		m.trial.Store(false)
+		err = ErrTLSName
+	}
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, &NotSentError{Service: req.URL.Host, Err: err}
+	}
+	v := t.visit(req, m, now)
+	resp, err := v.send(t.next)
+	if staleRead && err == nil {
+		t.pool.staleRead(req.Context(), m, resp)
+	}
+	return resp, err
+}
+
+// CloseIdleConnections closes those of the transport below.
+func (t *transport) CloseIdleConnections() { rt.CloseIdle(t.next) }
+
+func schemeOf(req *http.Request, m *member) string {
+	if m.scheme != "" {
+		return m.scheme
+	}
+	return strings.ToLower(req.URL.Scheme)
+}
+
+// visit is one attempt at one host. What it needs is in one piece of memory.
+type visit struct {
+	pool  *Pool
+	host  *member
+	ctx   context.Context
+	begun int64
+	over  bool // it is no longer in flight
+
+	req  http.Request
+	url  url.URL
+	body rt.Body
+}
+
+// visit makes the attempt's own request. It shares header and body with the caller's.
+func (t *transport) visit(req *http.Request, m *member, now int64) *visit {
+	v := &visit{pool: t.pool, host: m, ctx: req.Context(), begun: now, req: *req, url: *req.URL}
+	v.req.URL = &v.url
+	v.url.Host, v.url.Scheme = m.addr, schemeOf(req, m)
+	switch {
+	case t.pool.cfg.AddressAsHost:
+		v.req.Host = ""
+	case req.Host == "":
+		v.req.Host = req.URL.Host
+	}
+	m.inFlight.Add(1)
+	m.picks.Add(1)
+	return v
+}
+
+func (v *visit) send(next http.RoundTripper) (resp *http.Response, err error) {
+	returned := false
+	defer func() {
+		if !returned { // it panicked, or ended the goroutine
+			v.learn(Ignore)
+			v.leave()
+		}
+	}()
+	resp, err = rt.RoundTrip(next, &v.req)
+	returned = true
+	v.learn(v.judge(resp, err))
+	if err != nil {
+		v.leave()
+		return nil, &HostError{Addr: v.host.addr, Err: err}
+	}
+	v.heed(resp)
+	rt.OnBodyEnd(resp, &v.body, v)
+	return resp, nil
+}
+
+// learn takes what the headers, or the lack of them, tell.
+func (v *visit) learn(o Outcome) {
+	now := v.pool.now()
+	v.host.learn(now-v.begun, now, o, &v.pool.cfg)
+	v.pool.settle(v.host, o, now)
+}
+
+// heed takes what the host says of itself.
+func (v *visit) heed(resp *http.Response) {
+	cfg := &v.pool.cfg
+	if cfg.DrainTime == Off {
+		return
+	}
+	if said := resp.Header[cfg.DrainHeader]; len(said) > 0 && said[0] == "drain" {
+		v.pool.drain(v.host)
+	}
+}
+
+// BodyEnd ends the visit. A body that breaks off is a failure, whatever its status was.
+func (v *visit) BodyEnd(err error) {
+	defer v.leave()
+	if err != nil && v.judge(nil, err) == Failure {
+		now := v.pool.now()
+		v.host.learn(0, now, Failure, &v.pool.cfg)
+		v.pool.settle(v.host, Failure, now)
+	}
+}
+
+func (v *visit) leave() {
+	if !v.over {
+		v.over = true
+		v.host.inFlight.Add(-1)
+	}
+}
+
+// judge says what an answer or an error says of the host. A func of the user's that
+// panics has no opinion.
+func (v *visit) judge(resp *http.Response, err error) Outcome {
+	kind := outcome.Of(v.ctx, resp, err)
+	switch kind {
+	case outcome.Canceled, outcome.Refused:
+		return Ignore
+	case outcome.Timeout:
+		if v.ctx.Err() != nil && v.pool.now()-v.begun < v.host.patience() {
+			return Ignore // the caller had no time for it
+		}
+	default:
+	}
+	if judged := v.pool.asks(resp, err); judged != ByRule {
+		return judged
+	}
+	switch {
+	case kind == outcome.OK, kind == outcome.ClientError:
+		return Success
+	case kind == outcome.Throttled:
+		return Trouble
+	case kind == outcome.ServerError && resp != nil && resp.StatusCode == http.StatusNotImplemented:
+		return Success
+	default:
+		return Failure
+	}
+}
+
+func (p *Pool) asks(resp *http.Response, err error) (o Outcome) {
+	if p.cfg.Judge == nil {
+		return ByRule
+	}
+	defer func() {
+		if recover() != nil {
+			o = ByRule
+		}
+	}()
+	return p.cfg.Judge(resp, err)
+}
+
+// tried returns the hosts that earlier attempts of the same call went to.
+func tried(req *http.Request) *attempt.Hosts { return attempt.Tried(req.Context()) }
