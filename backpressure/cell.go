@@ -185,8 +185,9 @@ func (c *cell) sampleLocked(s *slot, outcome Outcome, now int64) (changed Reason
 		c.latency += 0.05 * (float64(took) - c.latency)
 	}
 	if !c.fixed {
-		changed = c.calc.done(s.epoch, took, outcome, now)
-		c.limit = int(c.calc.limit)
+		if changed = c.calc.done(s.epoch, took, outcome, now); changed != Unchanged {
+			c.limit = int(c.calc.limit)
+		}
 	}
 	return changed
 }

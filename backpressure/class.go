@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // Class is how much it matters that a request is served.
@@ -53,6 +55,15 @@ func classIn(header http.Header, field string) (c Class, ok bool) {
 		}
 	}
 	return Default, false
+}
+
+// nameClass writes a class into a header. Default needs no name.
+func nameClass(header http.Header, field string, c Class) {
+	if c == Default {
+		header.Del(field)
+		return
+	}
+	header.Set(field, c.String())
 }
 
 // lesser is the one that matters less.
@@ -104,6 +115,18 @@ func place(c Class, tenant uint64, known bool) float64 {
 		within = float64(tenant%cohorts) / cohorts
 	}
 	return (float64(c.rank()) + within) / float64(classes)
+}
+
+// trickle lets a Background request by a gate that is shut to its class, if none has
+// been let by for a second: what nobody waits for has to be done some day.
+type trickle struct{ last atomic.Int64 }
+
+func (t *trickle) passes(req *request, now int64) bool {
+	if req.class != Background {
+		return false
+	}
+	last := t.last.Load()
+	return now-last >= int64(time.Second) && t.last.CompareAndSwap(last, now)
 }
 
 // shares are the parts of the limit up to which the classes are let in: what is left

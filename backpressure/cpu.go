@@ -23,6 +23,8 @@ type cpuGate struct {
 	shed    atomic.Uint64 // float64: the part of the requests that is refused, [0,mostShed]
 	current atomic.Uint64 // float64: the load that requests are
 
+	background trickle
+
 	mu       sync.Mutex
 	last     int64
 	sample   [1]metrics.Sample
@@ -30,11 +32,19 @@ type cpuGate struct {
 
 	// What is runnable, and no request: shedding does nothing about it.
 	others  float64
+	slack   float64 // how much that varies by itself
 	found   float64 // how much it was when it was found out
 	full    int64   // since when as much is shed as can be; 0 if it is not
-	trial   int64   // when the gate was opened to see what that does; 0 if it is not
-	before  float64
 	backoff int64
+	trial   trial
+}
+
+// trial is what is seen while the gate is open to see what that does.
+type trial struct {
+	begun     int64 // 0 if there is none
+	before    float64
+	low, high float64
+	samples   int
 }
 
 const (
@@ -47,6 +57,7 @@ const (
 	// long that takes, and how much more load proves that requests are to blame.
 	trialAfter, trialMost = int64(time.Second), int64(time.Minute)
 	trialTime             = int64(20 * time.Millisecond)
+	trialSamples          = 8
 	toBlame               = 1.25
 )
 
@@ -64,29 +75,38 @@ func (g *cpuGate) passes(req *request, now int64) bool {
 		g.take(now)
 	}
 	shed := math.Float64frombits(g.shed.Load())
-	return shed == 0 || place(req.class, req.tenant, req.known) < 1-shed
+	return shed == 0 || place(req.class, req.tenant, req.known) < 1-shed || g.background.passes(req, now)
 }
 
 // take samples the load and moves what is shed towards what keeps it at the
 // threshold.
 func (g *cpuGate) take(now int64) {
-	g.mu.Lock()
+	if !g.mu.TryLock() { // nobody waits for a func of the user's that somebody else has called
+		return
+	}
 	defer g.mu.Unlock()
 	since := time.Duration(now - g.last)
+	if since <= 0 {
+		return // it was kept from a processor while others went by; time that runs back blows up the average
+	}
 	g.last = now
 	load := smooth(g.smoothed, g.read(), since, loadTime)
 	g.smoothed = load
-	if g.others = min(g.others, load); load < g.found/2 {
-		g.others, g.found = 0, 0 // they are done; if some are left another trial will tell
+	if g.others = min(g.others, load+g.slack); load < g.found/2 {
+		g.others, g.slack, g.found = 0, 0, 0 // they are done; if some are left another trial will tell
 	}
 	shed := g.try(load, now)
-	if g.trial == 0 {
+	if g.trial.begun == 0 {
 		// Above the threshold the part that is shed grows by the excess, below it shrinks by
 		// what is left: an integral control, which needs no idea of the capacity.
-		excess := min(max((load-g.others-g.threshold)/g.threshold, -1), 1)
+		// One reading is one reading, however long nobody took any.
+		excess := min(max((load-g.others-g.slack-g.threshold)/g.threshold, -1), 1)
+		if excess > 0 {
+			since = min(since, loadTime)
+		}
 		shed += excess * min(float64(since)/float64(shedTime), 1)
 	}
-	g.current.Store(math.Float64bits(load - g.others))
+	g.current.Store(math.Float64bits(max(load-g.others-g.slack, 0)))
 	g.shed.Store(math.Float64bits(min(max(shed, 0), mostShed)))
 }
 
@@ -97,17 +117,13 @@ func (g *cpuGate) take(now int64) {
 // be simpler, and blind: requests queue for a processor before they get here.)
 func (g *cpuGate) try(load float64, now int64) (shed float64) {
 	shed = math.Float64frombits(g.shed.Load())
-	switch {
-	case g.trial > 0 && now-g.trial < trialTime:
-		return 0
-	case g.trial > 0:
-		g.trial, g.full = 0, now
-		if load >= toBlame*g.before {
-			g.backoff = min(2*g.backoff, trialMost)
-			return mostShed
+	switch t := &g.trial; {
+	case t.begun > 0:
+		t.low, t.high = min(t.low, load), max(t.high, load)
+		if t.samples++; t.samples < trialSamples || now-t.begun < trialTime {
+			return 0
 		}
-		g.others, g.found = load, load
-		return 0
+		return g.conclude(load, now)
 	case shed < mostShed:
 		g.full = 0
 		if shed == 0 {
@@ -116,10 +132,22 @@ func (g *cpuGate) try(load float64, now int64) (shed float64) {
 	case g.full == 0:
 		g.full = now
 	case now-g.full >= max(g.backoff, trialAfter):
-		g.trial, g.before = now, load
+		*t = trial{begun: now, before: load, low: load, high: load}
 		return 0
 	}
 	return shed
+}
+
+// conclude ends a trial.
+func (g *cpuGate) conclude(load float64, now int64) (shed float64) {
+	t := g.trial
+	g.trial, g.full = trial{}, now
+	if load >= toBlame*t.before {
+		g.backoff = min(2*g.backoff, trialMost)
+		return mostShed
+	}
+	g.others, g.slack, g.found = load, 1.5*(t.high-t.low), load // a moment has not seen all of it
+	return 0
 }
 
 // smooth is the exponential average over a time constant.

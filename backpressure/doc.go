@@ -65,14 +65,14 @@
 //   - Throttle, on a client: when a server refuses most requests, most are not sent.
 //   - Rate: so many calls in so much time, for quotas. It is no protection against
 //     overload.
-//   - Consumers of queues take a Permit before they take a message: see the example of
-//     Limiter.Free, which says how many to fetch ahead.
+//   - Consumers of queues take a Permit before they take a message: see Limiter.Await,
+//     and Limiter.Free for how many to fetch ahead.
 //
 // # Guarantees
 //
 //   - A place is given back however a call ends: panics, runtime.Goexit and clients that
 //     leave included. A Permit released twice changes nothing.
-//   - Nobody waits longer than MaxWait. Who leaves while waiting leaves at once.
+//   - Nobody but who calls Await waits longer than MaxWait. Who leaves while waiting leaves at once.
 //   - There are never more calls than the limit, plus a tenth for Critical where it is
 //     found and not Fixed.
 //   - A request that is refused has not been read; on a client, nothing was sent.

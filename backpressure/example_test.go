@@ -121,11 +121,8 @@ func ExampleLimiter_Acquire() {
 
 // A consumer takes a place before it takes a message: what it cannot work on stays in
 // the queue, for others, and nothing is refused. Free says how many to fetch ahead.
-func ExampleLimiter_Free() {
-	limiter := backpressure.MustNew(backpressure.Config{
-		Limit:   backpressure.Fixed(2), // or found by itself, as everywhere
-		MaxWait: time.Hour,             // a consumer has nothing else to do than to wait
-	})
+func ExampleLimiter_Await() {
+	limiter := backpressure.MustNew(backpressure.Config{Limit: backpressure.Fixed(2)}) // or found by itself
 	queue := make(chan string, 10)
 	for _, message := range []string{"a", "b", "c", "d", "e"} {
 		queue <- message
@@ -133,13 +130,13 @@ func ExampleLimiter_Free() {
 	close(queue)
 
 	fmt.Println("fetch", limiter.Free("orders"), "ahead")
-	ctx := context.Background()
+	ctx := context.Background() // ends when the service does
 	var workers sync.WaitGroup
 	var worked atomic.Int64
 	for {
-		permit, err := limiter.Acquire(ctx, backpressure.Request{Key: "orders"})
+		permit, err := limiter.Await(ctx, backpressure.Request{Key: "orders", Class: backpressure.Background})
 		if err != nil {
-			break // ctx has ended: what has not been taken is still in the queue
+			break // what has not been taken is still in the queue
 		}
 		message, ok := <-queue
 		if !ok {

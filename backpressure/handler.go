@@ -30,11 +30,7 @@ func (l *Limiter) Handler(next http.Handler) http.Handler {
 			next.ServeHTTP(w, req)
 			return
 		}
-		r := Request{}
-		if l.cfg.ClassHeader != "" {
-			r.Class = ClassOf(req.Context()) // of a Handler further out
-		}
-		r = l.describe(req, r)
+		r := l.describe(req, Request{Class: ClassOf(req.Context())})
 		r.Class = l.received(req, r.Class)
 		p, err := l.Acquire(req.Context(), r)
 		if err != nil {
@@ -54,6 +50,8 @@ type visit struct {
 	seen   *rw.Response
 	upload upload
 	judged Outcome // ByRule until the answer has begun
+
+	refused bool // by a Limiter further in
 }
 
 // upload is a request body that knows how long its reader had to wait for the client.
@@ -76,7 +74,9 @@ func (v *visit) Began(status int, header http.Header) {
 	if status == http.StatusSwitchingProtocols || isStream(header) {
 		v.permit.stream()
 	}
-	v.judged = v.l.judgeServed(status, header)
+	if v.judged = Ignore; !v.refused {
+		v.judged = v.l.judgeServed(status, header)
+	}
 }
 
 // Hijacked makes the visit a stream.
@@ -107,6 +107,9 @@ func (l *Limiter) serve(p Permit, next http.Handler, w http.ResponseWriter, req 
 	next.ServeHTTP(wrapped, inner)
 	if inner != req {
 		req.Pattern = inner.Pattern // which a ServeMux in next has set, for those further out
+		if req.MultipartForm == nil {
+			req.MultipartForm = inner.MultipartForm // the server removes its files, of the request that it knows
+		}
 	}
 	if v.judged == ByRule {
 		v.judged = l.judgeServed(http.StatusOK, w.Header()) // net/http writes it when the handler returns
@@ -124,20 +127,39 @@ func (v *visit) request(req *http.Request, tenant string) *http.Request {
 	if level := l.dim.at(); level > 0 {
 		who, known := l.tenantOf(tenant, l.now())
 		ctx = withLevel(ctx, level, who, known)
-		if l.cfg.LevelHeader != "" {
-			v.base.Header().Set(l.cfg.LevelHeader, strconv.FormatFloat(level, 'f', 2, 64))
-		}
+		l.nameLevel(v.base.Header(), Level(ctx))
 	}
-	hasBody := req.Body != nil && req.Body != http.NoBody
-	if ctx == v.ctx && !hasBody {
+	hasBody, misnamed := req.Body != nil && req.Body != http.NoBody, l.misnamed(req.Header, v.permit.class)
+	if ctx == v.ctx && !hasBody && !misnamed {
 		return req
 	}
 	inner := req.WithContext(ctx)
+	if misnamed {
+		inner.Header = req.Header.Clone()
+		nameClass(inner.Header, l.cfg.ClassHeader, v.permit.class)
+	}
 	if hasBody {
 		v.upload.ReadCloser = req.Body
 		inner.Body = &v.upload
 	}
 	return inner
+}
+
+// nameLevel tells the client of the level of brownout.
+func (l *Limiter) nameLevel(header http.Header, level float64) {
+	if l.cfg.LevelHeader != "" && level > 0 {
+		header.Set(l.cfg.LevelHeader, strconv.FormatFloat(level, 'f', 2, 64))
+	}
+}
+
+// misnamed reports whether a request names another class in its header than it was
+// given. A reverse proxy would pass that on, with the trust that this service has.
+func (l *Limiter) misnamed(header http.Header, c Class) bool {
+	if l.cfg.ClassHeader == "" || len(header.Values(l.cfg.ClassHeader)) == 0 {
+		return false
+	}
+	said, ok := classIn(header, l.cfg.ClassHeader)
+	return !ok || said != c
 }
 
 // end gives the place back.
@@ -164,6 +186,10 @@ func ReleaseEarly(w http.ResponseWriter) {
 func (l *Limiter) answer(w http.ResponseWriter, req *http.Request, err error) {
 	after, _ := outcome.Hint(err)
 	after = spread(after)
+	for v, ok := rw.Find[*visit](w); ok; v, ok = rw.Find[*visit](v.base) {
+		v.refused = true // which says nothing of the load of a Limiter further out
+	}
+	l.nameLevel(w.Header(), max(l.dim.at(), Level(req.Context())))
 	if l.cfg.Refused != nil {
 		rw.RefusalHeader(w.Header(), req, after)
 		l.cfg.Refused(w, req, err)

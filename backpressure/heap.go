@@ -39,6 +39,8 @@ type heapGate struct {
 	load  atomic.Uint64 // float64: the part of the limit that is used
 	state atomic.Uint32 // Gate
 
+	background trickle
+
 	mu     sync.Mutex
 	sample [3]metrics.Sample
 }
@@ -73,7 +75,7 @@ func (g *heapGate) passes(req *request, now int64) bool {
 	if g.threshold < 1 {
 		shed *= min((load-g.threshold)/(1-g.threshold), 1)
 	}
-	return place(req.class, req.tenant, req.known) < 1-shed
+	return place(req.class, req.tenant, req.known) < 1-shed || g.background.passes(req, now)
 }
 
 func (g *heapGate) take() {

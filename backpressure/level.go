@@ -2,8 +2,6 @@ package backpressure
 
 import (
 	"context"
-	"hash/fnv"
-	"io"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -63,24 +61,28 @@ type levelKey struct{}
 type dimmed struct {
 	level  float64
 	tenant uint64
-	known  bool
 }
 
 // withLevel adds the level of one limiter to a context, in which that of another may
-// stand already.
+// stand already. A request without a tenant is one by itself: it is asked about a
+// feature in more than one place, and half a feature is worse than none.
 func withLevel(ctx context.Context, level float64, tenant uint64, known bool) context.Context {
 	if outer, ok := ctx.Value(levelKey{}).(*dimmed); ok {
 		level = max(level, outer.level)
 		if !known {
-			tenant, known = outer.tenant, outer.known
+			tenant, known = outer.tenant, true
 		}
 	}
-	return context.WithValue(ctx, levelKey{}, &dimmed{level, tenant, known})
+	if !known {
+		tenant = rand.Uint64()
+	}
+	return context.WithValue(ctx, levelKey{}, &dimmed{level, tenant})
 }
 
 // Level returns how much is to be left out of the answer that is made under ctx: from
 // 0, nothing, to 1, all that can be. It is the highest of the Limiters that have let
-// the request in, as it was then; 0 without one.
+// the request in, as it was then; 0 without one. An answer that leaves things out by it
+// is not marked as such: where something keeps answers, ask Degrade.
 func Level(ctx context.Context) float64 {
 	if d, ok := ctx.Value(levelKey{}).(*dimmed); ok {
 		return d.level
@@ -89,9 +91,10 @@ func Level(ctx context.Context) float64 {
 }
 
 // Degrade reports whether to leave a feature out of the answer that is made under
-// ctx. If so, the answer is marked as one that caches must not keep. Between the
-// levels 0 and 1 some tenants go without a feature and others do not, and each of them
-// stays with it; of requests without a tenant, some do.
+// ctx. If so, package stale is told not to keep the answer; other caches know nothing
+// of it and go by Cache-Control. Between the levels 0 and 1 some tenants go without a
+// feature and others do not, and each of them stays with it, for the hour that
+// Config.Tenant speaks of; a request without a tenant is one by itself.
 func Degrade(ctx context.Context, feature string) bool {
 	d, ok := ctx.Value(levelKey{}).(*dimmed)
 	if !ok || d.level <= 0 || d.level < dice(d, feature) {
@@ -103,12 +106,16 @@ func Degrade(ctx context.Context, feature string) bool {
 
 // dice is a number in [0,1) that stays the same for a tenant and a feature.
 func dice(d *dimmed, feature string) float64 {
-	h := fnv.New64a()
-	_, _ = io.WriteString(h, feature) // never fails
-	if !d.known {
-		return rand.Float64()
+	return float64(mix(d.tenant^hash(feature))>>11) / (1 << 53)
+}
+
+// hash is the same in all processes (FNV-1a).
+func hash(s string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(s) {
+		h = (h ^ uint64(s[i])) * 1099511628211
 	}
-	return float64(mix(d.tenant^h.Sum64())>>11) / (1 << 53)
+	return h
 }
 
 // mix spreads the bits of x (the finalizer of SplitMix64, Steele et al., OOPSLA 2014).

@@ -2,6 +2,7 @@ package backpressure
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -86,47 +87,77 @@ func jittered(d time.Duration) time.Duration {
 // returns a *LimitedError, or the reason why ctx has ended. The Permit has to be
 // released.
 func (l *Limiter) Acquire(ctx context.Context, r Request) (Permit, error) {
-	return l.acquire(ctx, r, true)
+	return l.acquire(ctx, &r, l.cfg.MaxWait)
 }
 
 // TryAcquire is Acquire without the wait.
 func (l *Limiter) TryAcquire(ctx context.Context, r Request) (Permit, error) {
-	return l.acquire(ctx, r, false)
+	return l.acquire(ctx, &r, Off)
 }
 
-func (l *Limiter) acquire(ctx context.Context, r Request, waits bool) (Permit, error) {
+// Await lets a call in as soon as there is a place, however long that takes, or returns
+// why ctx has ended. It is for those who have nothing else to do than to wait, such as
+// consumers of queues: what they do not take stays where it is, for others, and nobody
+// has to be refused. Their class, Background most likely, says before whom.
+func (l *Limiter) Await(ctx context.Context, r Request) (Permit, error) {
+	for {
+		p, err := l.acquire(ctx, &r, forever)
+		if err == nil || ctx.Err() != nil {
+			return p, err
+		}
+		if err := pause(ctx, jittered(shedTime/10)); err != nil { // at a gate nobody waits
+			return Permit{}, err
+		}
+	}
+}
+
+// forever is the patience of who awaits a place.
+const forever = time.Duration(math.MaxInt64)
+
+// pause waits for d, or returns why ctx has ended.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (l *Limiter) acquire(ctx context.Context, r *Request, most time.Duration) (Permit, error) {
 	now := l.now()
 	var req request
-	l.weigh(ctx, &req, &r, now)
+	l.weigh(ctx, &req, r, now)
 	r.Class = req.class
 	if !l.cpu.off() && !l.cpu.passes(&req, now) {
-		return Permit{}, l.shed(ctx, &r, CPU, now)
+		return Permit{}, l.shed(ctx, r, CPU, now, most)
 	}
 	if l.heap != nil && !l.heap.passes(&req, now) {
-		return Permit{}, l.shed(ctx, &r, Memory, now)
+		return Permit{}, l.shed(ctx, r, Memory, now, most)
 	}
 	c := l.cellOf(r.Key, now)
-	a := l.ask(ctx, c, &req, now, waits)
+	a := l.ask(ctx, c, &req, now, most)
 	for a.reason == retired {
 		c = l.cellOf(r.Key, now)
-		a = l.ask(ctx, c, &req, now, waits)
+		a = l.ask(ctx, c, &req, now, most)
 	}
-	p := Permit{l: l, c: c, slot: a.slot, gen: a.gen, class: req.class}
 	switch {
 	case a.waiter != nil:
-		return l.wait(ctx, p, a.waiter)
+		return l.wait(ctx, Permit{l: l, c: c, class: req.class}, a.waiter, most)
 	case a.reason != 0:
-		return Permit{}, l.refuse(ctx, c, &r, a, now)
+		return Permit{}, l.refuse(ctx, c, r, a, now)
 	}
 	l.look(ctx, c, now, false)
-	return p, nil
+	return Permit{l: l, c: c, slot: a.slot, gen: a.gen, class: req.class}, nil
 }
 
-func (l *Limiter) ask(ctx context.Context, c *cell, req *request, now int64, waits bool) admission {
+func (l *Limiter) ask(ctx context.Context, c *cell, req *request, now int64, most time.Duration) admission {
 	if req.stream {
 		return c.askStream(req, now)
 	}
-	return c.ask(req, now, l.patience(ctx, waits))
+	return c.ask(req, now, patience(ctx, most))
 }
 
 func (l *Limiter) cellOf(key string, now int64) *cell {
@@ -136,22 +167,21 @@ func (l *Limiter) cellOf(key string, now int64) *cell {
 	return l.cells.Get(key, now)
 }
 
-// patience is how long a call can wait: MaxWait, or half of what is left until its
-// deadline, as it has to be served, too.
-func (l *Limiter) patience(ctx context.Context, waits bool) time.Duration {
-	if !waits || l.cfg.MaxWait == Off {
-		return 0
+// patience is how long a call can wait, of so much at most: half of what is left until
+// its deadline, as it has to be served, too.
+func patience(ctx context.Context, most time.Duration) time.Duration {
+	if most == Off || most == forever {
+		return most
 	}
-	most := l.cfg.MaxWait
 	if deadline, ok := ctx.Deadline(); ok {
 		most = min(most, time.Until(deadline)/2)
 	}
 	return most
 }
 
-// wait waits for a place, for MaxWait at most, whatever was predicted.
-func (l *Limiter) wait(ctx context.Context, p Permit, w *waiter) (Permit, error) {
-	timer := time.NewTimer(l.cfg.MaxWait)
+// wait waits for a place, for so long at most, whatever was predicted.
+func (l *Limiter) wait(ctx context.Context, p Permit, w *waiter, most time.Duration) (Permit, error) {
+	timer := time.NewTimer(most)
 	defer timer.Stop()
 	select {
 	case v := <-w.ready:
@@ -191,7 +221,10 @@ func (l *Limiter) waited(ctx context.Context, p Permit, v verdict) (Permit, erro
 }
 
 // shed refuses a call for want of processors or memory.
-func (l *Limiter) shed(ctx context.Context, r *Request, why Refusal, now int64) error {
+func (l *Limiter) shed(ctx context.Context, r *Request, why Refusal, now int64, most time.Duration) error {
+	if most == forever {
+		return ErrLimited // it comes again
+	}
 	c := l.cellOf(r.Key, now)
 	c.mu.Lock()
 	c.counts.Refused[r.Class]++

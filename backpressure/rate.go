@@ -1,10 +1,10 @@
 package backpressure
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,7 +40,7 @@ func NewRate(cfg RateConfig) (*Rate, error) {
 		New: func(string) *bucket {
 			return &bucket{tokens: rate.NewLimiter(rate.Limit(local), burst), full: local}
 		},
-		Retire: func(b *bucket, now int64) bool { return b.atRest(r.begun.Add(time.Duration(now))) },
+		Retire: (*bucket).retire,
 	})
 	return r, nil
 }
@@ -55,76 +55,8 @@ func MustNewRate(cfg RateConfig) *Rate {
 	return r
 }
 
-// bucket is what one key has left.
-type bucket struct {
-	tokens *rate.Limiter
-	full   float64 // calls per second, as configured
-
-	mu      sync.Mutex
-	slowed  float64 // the part of that which is left since a server said 429; 0 is all
-	since   time.Time
-	retired bool
-}
-
-// atRest reports whether the bucket is as good as a new one.
-func (b *bucket) atRest(now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.retired = b.slowed == 0 && b.tokens.TokensAt(now) >= float64(b.tokens.Burst())
-	return b.retired
-}
-
-// slow halves what may be sent, as the server wants less. It comes back by a tenth of
-// the whole per second.
-func (b *bucket) slow(now time.Time) {
-	const least = 0.05
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.recoverLocked(now)
-	if b.slowed == 0 {
-		b.slowed = 1
-	}
-	b.slowed = max(b.slowed/2, least)
-	b.since = now
-	b.tokens.SetLimitAt(now, rate.Limit(b.slowed*b.full))
-}
-
-func (b *bucket) recover(now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.recoverLocked(now)
-}
-
-func (b *bucket) recoverLocked(now time.Time) {
-	const step, back = 100 * time.Millisecond, 0.1
-	if b.slowed == 0 || now.Sub(b.since) < step {
-		return
-	}
-	b.slowed += back * now.Sub(b.since).Seconds()
-	b.since = now
-	if b.slowed >= 1 {
-		b.slowed = 0
-		b.tokens.SetLimitAt(now, rate.Limit(b.full))
-		return
-	}
-	b.tokens.SetLimitAt(now, rate.Limit(b.slowed*b.full))
-}
-
-// bucketOf returns the bucket of a key.
-func (r *Rate) bucketOf(key string, now time.Time) *bucket {
-	for {
-		b := r.cells.Get(key, int64(now.Sub(r.begun)))
-		b.mu.Lock()
-		gone := b.retired
-		b.mu.Unlock()
-		if !gone {
-			return b
-		}
-	}
-}
-
 // take counts a call, and says how it stands with the limit.
-func (r *Rate) take(ctx context.Context, key string, now time.Time) RateState {
+func (r *Rate) take(ctx context.Context, key string) RateState {
 	if r.cfg.Store != nil {
 		state, err := r.ask(ctx, key)
 		if err == nil {
@@ -139,24 +71,19 @@ func (r *Rate) take(ctx context.Context, key string, now time.Time) RateState {
 		case FailLocal:
 		}
 	}
-	b := r.bucketOf(key, now)
-	b.recover(now)
-	allowed := b.tokens.AllowN(now, 1)
-	left := b.tokens.TokensAt(now)
-	state := RateState{Allowed: allowed, Remaining: int(max(left, 0))}
-	if left < 1 {
-		state.After = seconds((1 - left) / float64(b.tokens.Limit()))
-	}
-	return state
+	b := r.lock(key)
+	defer b.mu.Unlock()
+	return b.takeLocked(b.nowLocked())
 }
 
-// sane bounds what a Store has answered: who is refused is told to come back later and
-// not at once.
+// sane bounds what a Store has answered: who is refused has nothing left, and is told
+// to come back later and not at once.
 func (r *Rate) sane(state RateState) RateState {
 	state.Remaining = min(max(state.Remaining, 0), math.MaxInt32)
-	state.After = min(max(state.After, 0), longest)
-	if !state.Allowed && state.After == 0 {
-		state.After = seconds(1/r.cfg.PerSecond) + time.Millisecond
+	state.After = min(max(state.After, 0), seconds(ages))
+	if !state.Allowed {
+		state.Remaining = 0
+		state.After = cmp.Or(state.After, seconds(1/r.cfg.PerSecond)+time.Millisecond)
 	}
 	return state
 }
@@ -202,7 +129,7 @@ func (r *Rate) ask(ctx context.Context, key string) (RateState, error) {
 // Allow reports whether a call of a key is within the limit now: nil, or a
 // *LimitedError.
 func (r *Rate) Allow(ctx context.Context, key string) error {
-	return r.verdict(ctx, key, r.take(ctx, key, time.Now()))
+	return r.verdict(ctx, key, r.take(ctx, key))
 }
 
 func (r *Rate) verdict(ctx context.Context, key string, state RateState) error {
@@ -214,51 +141,51 @@ func (r *Rate) verdict(ctx context.Context, key string, state RateState) error {
 	return err
 }
 
-// Wait waits until a call of a key is within the limit. If that takes longer than
-// MaxWait, or than ctx lives, it returns a *LimitedError at once; and the reason why
-// ctx has ended if it does while it waits, which gives the turn to others.
+// Wait waits until a call of a key is within the limit: those who wait for a key are
+// served in the order in which they came. If it takes longer than MaxWait, or than ctx
+// lives, it returns a *LimitedError, at once if that is known; and the reason why ctx
+// has ended if it does while it waits, which gives the turn to who comes next.
 func (r *Rate) Wait(ctx context.Context, key string) error {
 	return r.wait(rt.Caller{Ctx: ctx}, key)
 }
 
 func (r *Rate) wait(caller rt.Caller, key string) error {
-	if r.cfg.MaxWait == Off || r.cfg.Store != nil {
-		return r.waitForStore(caller, key)
+	most := max(r.cfg.MaxWait, 0) // it may be Off
+	if r.cfg.Store != nil {
+		return r.waitForStore(caller, key, most)
 	}
-	now := time.Now()
-	most := r.cfg.MaxWait
-	if deadline, ok := caller.Ctx.Deadline(); ok {
-		most = min(most, deadline.Sub(now))
-	}
-	b := r.bucketOf(key, now)
-	b.recover(now)
-	turn := b.tokens.ReserveN(now, 1)
-	wait := turn.DelayFrom(now)
-	if wait > most {
-		turn.CancelAt(now)
-		return r.verdict(caller.Ctx, key, RateState{After: wait})
-	}
-	if err := caller.Sleep(wait); err != nil {
-		turn.Cancel()
+	state, err := r.await(caller, key, most)
+	if err != nil {
 		return err
 	}
-	return nil
+	return r.verdict(caller.Ctx, key, state)
 }
 
-// waitForStore asks again when the Store says that it is worth it.
-func (r *Rate) waitForStore(caller rt.Caller, key string) error {
+// waitForStore asks the Store, and again when it says that it is worth it. While the
+// server says 429 it waits for its turn here first.
+func (r *Rate) waitForStore(caller rt.Caller, key string, most time.Duration) error {
 	begun := time.Now()
-	for {
-		now := time.Now()
-		state := r.take(caller.Ctx, key, now)
-		left := r.cfg.MaxWait - now.Sub(begun)
-		if deadline, ok := caller.Ctx.Deadline(); ok {
-			left = min(left, deadline.Sub(now))
+	if b, ok := r.cells.Lookup(key); ok && b.isSlow() {
+		state, err := r.await(caller, key, most)
+		if err != nil {
+			return err
 		}
-		if state.Allowed || r.cfg.MaxWait == Off || state.After > left {
+		if !state.Allowed {
 			return r.verdict(caller.Ctx, key, state)
 		}
-		if err := caller.Sleep(max(state.After, time.Millisecond)); err != nil {
+	}
+	for {
+		if err := caller.Ended(time.Now()); err != nil {
+			return err
+		}
+		state := r.take(caller.Ctx, key)
+		now := time.Now()
+		again := max(state.After, time.Millisecond)
+		deadline, ok := caller.Ctx.Deadline()
+		if state.Allowed || again > most-now.Sub(begun) || ok && !now.Add(again).Before(deadline) {
+			return r.verdict(caller.Ctx, key, state)
+		}
+		if err := caller.Sleep(again); err != nil {
 			return err
 		}
 	}
@@ -272,6 +199,13 @@ func (r *Rate) Run(ctx context.Context, key string, fn func(context.Context) err
 	return fn(ctx)
 }
 
+// contain tells of a panic in a func of the user's, which has said nothing then.
+func (r *Rate) contain(ctx context.Context, value any) {
+	if value != nil {
+		r.tell(ctx, Event{Kind: Panicked, Err: bad("a func of the RateConfig panicked: %v", value)})
+	}
+}
+
 func (r *Rate) tell(ctx context.Context, e Event) {
 	if r.cfg.Observe == nil {
 		return
@@ -280,8 +214,11 @@ func (r *Rate) tell(ctx context.Context, e Event) {
 	r.cfg.Observe(ctx, e)
 }
 
+// ages are the most seconds that are told of.
+const ages = 1e9
+
 // seconds is a Duration of so many, up to more than anybody waits.
-func seconds(n float64) time.Duration { return time.Duration(min(n, 1e9) * float64(time.Second)) }
+func seconds(n float64) time.Duration { return time.Duration(min(n, ages) * float64(time.Second)) }
 
 // wholeSeconds rounds up.
 func wholeSeconds(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }

@@ -31,12 +31,14 @@ func (f StoreFailure) String() string { return name(f, "fail local", "fail open"
 // RateConfig says how many calls there may be in so much time. PerSecond has to be
 // given.
 type RateConfig struct {
-	// Key names whose calls are counted together. Nil means the host on the client,
-	// and on the server the address of the client without its port. Behind a proxy
-	// that is the proxy's: name the tenant then.
+	// Key names whose calls are counted together. Nil means the host, req.URL.Host, on
+	// the client, and on the server the address of the client without its port, for
+	// IPv6 the first 64 bits of it. Behind a proxy that is the proxy's: name the tenant
+	// then. If it panics, it is as if it was nil.
 	Key func(*http.Request) string `json:"-"`
 
-	// PerSecond is how many calls a key may make in the long run.
+	// PerSecond is how many calls a key may make in the long run: above 0, which may be
+	// far below 1, and at most 1e9.
 	PerSecond float64
 
 	// Burst is how many calls a key may make at once after it has made none for a
@@ -45,12 +47,12 @@ type RateConfig struct {
 
 	// MaxWait is how long Transport, Run and Wait wait for their turn; a call whose
 	// turn would come later, or after its deadline, is refused at once. Zero means one
-	// second; or Off. Handler never waits.
+	// second, at most an hour; or Off. Handler and Allow never wait.
 	MaxWait time.Duration
 
 	// MaxKeys bounds the keys that are known at a time. Zero means 10,000. Past it,
-	// those that have not used up anything give way; if there is none, new keys share
-	// one limit.
+	// those that have all of their burst give way; if there is none, new keys share one
+	// limit.
 	MaxKeys int
 
 	// Store counts for several processes together. Nil counts in this one. When it
@@ -71,14 +73,17 @@ type RateConfig struct {
 	// 429 with Retry-After.
 	Refused func(http.ResponseWriter, *http.Request, error) `json:"-"`
 
-	// Observe is told of refusals and of failures of the Store. Nil means nobody is.
+	// Observe is told of refusals, of failures of the Store and of a Key that panics.
+	// Nil means nobody is.
 	Observe func(ctx context.Context, e Event) `json:"-"`
 
 	_ struct{}
 }
 
-// RateStore counts calls for several processes. Its methods are called concurrently,
-// and must heed their context; errors and panics are as good as no answer.
+// RateStore counts calls for several processes. Its methods are called concurrently, by
+// at most a thousand calls at a time, and must heed their context; errors and panics
+// are as good as no answer. What it answers is bounded: who is refused has nothing
+// left, and comes back after a while.
 type RateStore interface {
 	// Take counts one call of key and reports whether it is within the limit, how many
 	// more would be, and when the next will be.
@@ -94,8 +99,13 @@ type RateState struct {
 	guessed bool // the Store has not answered
 }
 
+// mostBurst bounds Burst: header fields have no larger numbers than of 15 digits.
+const mostBurst = 1 << 30
+
+// complete replaces every zero by its default and returns everything that is wrong
+// with cfg.
 func (cfg *RateConfig) complete() error {
-	cfg.Burst = cmp.Or(cfg.Burst, int(min(max(math.Ceil(cfg.PerSecond), 1), 1<<30)))
+	cfg.Burst = cmp.Or(cfg.Burst, int(min(max(math.Ceil(cfg.PerSecond), 1), mostBurst)))
 	cfg.MaxWait = cmp.Or(cfg.MaxWait, time.Second)
 	cfg.MaxKeys = cmp.Or(cfg.MaxKeys, DefaultRateMaxKeys)
 	cfg.StoreTimeout = cmp.Or(cfg.StoreTimeout, DefaultRateStoreTimeout)
@@ -105,14 +115,14 @@ func (cfg *RateConfig) complete() error {
 	if !(cfg.PerSecond > 0 && cfg.PerSecond <= 1e9) { // NaN is neither
 		wrong = append(wrong, bad("RateConfig.PerSecond is %v, not above 0 and at most 1e9", cfg.PerSecond))
 	}
-	if cfg.Burst < 1 {
-		wrong = append(wrong, bad("RateConfig.Burst is %d, not at least 1", cfg.Burst))
+	if cfg.Burst < 1 || cfg.Burst > mostBurst {
+		wrong = append(wrong, bad("RateConfig.Burst is %d, not from 1 to %d", cfg.Burst, mostBurst))
 	}
 	if wait := cfg.MaxWait; wait != Off && (wait <= 0 || wait > longest) {
 		wrong = append(wrong, bad("RateConfig.MaxWait is %v, not above 0 and at most %v, nor Off", wait, longest))
 	}
-	if cfg.MaxKeys < 1 {
-		wrong = append(wrong, bad("RateConfig.MaxKeys is %d, not at least 1", cfg.MaxKeys))
+	if cfg.MaxKeys < 1 || cfg.MaxKeys > mostKeys {
+		wrong = append(wrong, bad("RateConfig.MaxKeys is %d, not from 1 to %d", cfg.MaxKeys, mostKeys))
 	}
 	if wait := cfg.StoreTimeout; wait <= 0 || wait > longest {
 		wrong = append(wrong, bad("RateConfig.StoreTimeout is %v, not above 0 and at most %v", wait, longest))

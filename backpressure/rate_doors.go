@@ -14,11 +14,8 @@ import (
 // limit of their key, and calls next for the rest.
 func (r *Rate) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		key := clientOf(req)
-		if r.cfg.Key != nil {
-			key = r.cfg.Key(req)
-		}
-		state := r.take(req.Context(), key, time.Now())
+		key := r.key(req, clientOf)
+		state := r.take(req.Context(), key)
 		if r.cfg.Fields {
 			r.describe(w.Header(), state)
 		}
@@ -29,6 +26,22 @@ func (r *Rate) Handler(next http.Handler) http.Handler {
 		next.ServeHTTP(w, req)
 	})
 }
+
+// key is what Config.Key says, or the default, also if it panics.
+func (r *Rate) key(req *http.Request, otherwise func(*http.Request) string) (key string) {
+	if r.cfg.Key == nil {
+		return otherwise(req)
+	}
+	defer func() {
+		if value := recover(); value != nil {
+			r.contain(req.Context(), value)
+			key = otherwise(req)
+		}
+	}()
+	return r.cfg.Key(req)
+}
+
+func hostOf(req *http.Request) string { return req.URL.Host }
 
 // clientOf is the address that a request comes from. For IPv6 it is the first 64
 // bits, since whoever has one address has that many.
@@ -43,11 +56,16 @@ func clientOf(req *http.Request) string {
 	return host
 }
 
-// describe adds the fields of draft-ietf-httpapi-ratelimit-headers-11.
+// describe adds the fields of draft-ietf-httpapi-ratelimit-headers-11. Others may have
+// added theirs, for another policy: both fields are lists.
+//
+// A window is in whole seconds, in which a bucket that is filled quickly gives more than
+// it holds.
 func (r *Rate) describe(header http.Header, state RateState) {
 	window := max(wholeSeconds(seconds(float64(r.cfg.Burst)/r.cfg.PerSecond)), 1)
+	quota := max(r.cfg.Burst, int(r.cfg.PerSecond*float64(window)))
 	name := strconv.Quote(r.cfg.Policy)
-	header.Set("Ratelimit-Policy", name+";q="+strconv.Itoa(r.cfg.Burst)+";w="+strconv.FormatInt(window, 10))
+	header.Add("Ratelimit-Policy", name+";q="+strconv.Itoa(quota)+";w="+strconv.FormatInt(window, 10))
 	if state.guessed {
 		return
 	}
@@ -55,7 +73,7 @@ func (r *Rate) describe(header http.Header, state RateState) {
 	if state.After > 0 {
 		text += ";t=" + strconv.FormatInt(wholeSeconds(state.After), 10)
 	}
-	header.Set("Ratelimit", text)
+	header.Add("Ratelimit", text)
 }
 
 func (r *Rate) refuse(w http.ResponseWriter, req *http.Request, after time.Duration, err error) {
@@ -70,8 +88,8 @@ func (r *Rate) refuse(w http.ResponseWriter, req *http.Request, after time.Durat
 // Transport returns a RoundTripper that sends each request through next, or
 // http.DefaultTransport if next is nil, when its turn comes; see Wait. Where the
 // server says 429 nevertheless, it sends half as many, and comes back to the limit by
-// a tenth of it per second. With a Store it does not: what others may send is not for
-// one process to change.
+// a tenth of it per second. With a Store, that is half of this process's part: what
+// others may send is not for one process to change.
 func (r *Rate) Transport(next http.RoundTripper) http.RoundTripper {
 	return &paced{rate: r, next: rt.Base(next)}
 }
@@ -92,16 +110,18 @@ func (t *paced) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	sent := time.Now()
 	resp, err := rt.RoundTrip(t.next, req)
-	if resp != nil && resp.StatusCode == http.StatusTooManyRequests && t.rate.cfg.Store == nil {
-		now := time.Now()
-		t.rate.bucketOf(key, now).slow(now)
+	if resp != nil && resp.StatusCode == http.StatusTooManyRequests {
+		b := t.rate.lock(key)
+		defer b.mu.Unlock()
+		b.slowLocked(sent)
 	}
 	return resp, err
 }
 
-// enter waits for the request's turn. Should the user's Key panic, the body is closed,
-// as nobody else will.
+// enter waits for the request's turn. Should the user's Key end the goroutine, the body
+// is closed, as nobody else will.
 func (t *paced) enter(req *http.Request) (key string, err error) {
 	waited := false
 	defer func() {
@@ -109,10 +129,7 @@ func (t *paced) enter(req *http.Request) (key string, err error) {
 			_ = req.Body.Close()
 		}
 	}()
-	key = req.URL.Host
-	if t.rate.cfg.Key != nil {
-		key = t.rate.cfg.Key(req)
-	}
+	key = t.rate.key(req, hostOf)
 	err = t.rate.wait(rt.CallerOf(req), key)
 	waited = true
 	return key, err

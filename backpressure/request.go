@@ -56,11 +56,7 @@ func (l *Limiter) tenantOf(name string, now int64) (tenant uint64, known bool) {
 	}
 	hour := l.begun.UnixNano() + now
 	hour /= int64(time.Hour)
-	h := uint64(14695981039346656037) // FNV-1a
-	for i := range len(name) {
-		h = (h ^ uint64(name[i])) * 1099511628211
-	}
-	return mix(h ^ mix(uint64(hour))), true //nolint:gosec // any number will do
+	return mix(hash(name) ^ mix(uint64(hour))), true //nolint:gosec // any number will do
 }
 
 // describe says what a request of HTTP is, as far as that does not depend on who asks.

@@ -332,3 +332,65 @@ func TestRequirement7SnapshotOfAll(t *testing.T) {
 	assert.Equal(t, uint64(1), shot(t, l, "b").Counts.Admitted[backpressure.Critical])
 	assert.NotEqual(t, backpressure.GateOff, s.HeapGate)
 }
+
+func TestRequirement6ConsumersPullWhatThereArePlacesFor(t *testing.T) {
+	bubble(t, "slower instead of shedding", func(t *testing.T) {
+		l := backpressure.MustNew(fixed(4))
+		const messages = 100
+		queue := make(chan int, messages)
+		for n := range messages {
+			queue <- n
+		}
+		close(queue)
+		var workers sync.WaitGroup
+		most, taken := 0, 0
+		start := time.Now()
+		for n := range queue {
+			p, err := l.Await(t.Context(), backpressure.Request{Class: backpressure.Background})
+			require.NoError(t, err)
+			taken++
+			most = max(most, 4-l.Free(""))
+			took := 10 * ms
+			if n >= messages/2 {
+				took = 100 * ms // what they call has become slower
+			}
+			workers.Go(func() {
+				time.Sleep(took)
+				p.Done(backpressure.Success)
+			})
+		}
+		workers.Wait()
+		assert.Equal(t, messages, taken)
+		assert.LessOrEqual(t, most, 4)
+		assert.InDelta(t, 1.4, time.Since(start).Seconds(), 0.2, "(50 × 10 ms + 50 × 100 ms) / 4")
+		assert.Zero(t, shot(t, l, "").Counts.Refused)
+	})
+	bubble(t, "a gate that is shut is waited for", func(t *testing.T) {
+		begun := time.Now()
+		l := backpressure.MustNew(backpressure.Config{CPULoad: func() float64 {
+			if time.Since(begun) < time.Second {
+				return 100
+			}
+			return 0
+		}})
+		heat(l)
+		before := shot(t, l, "").Counts.Refused
+		start := time.Now()
+		p, err := l.Await(t.Context(), backpressure.Request{Class: backpressure.Background})
+		require.NoError(t, err)
+		assert.Greater(t, time.Since(start), 400*ms, "but for a trial, who matters least waits for the end")
+		assert.Less(t, time.Since(start), 2*time.Second)
+		assert.Equal(t, before, shot(t, l, "").Counts.Refused, "nobody was refused")
+		p.Done(backpressure.Success)
+	})
+	bubble(t, "until it is called off", func(t *testing.T) {
+		l, _ := full(t, fixed(1), 1)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Hour, errDown)
+		defer cancel()
+		start := time.Now()
+		_, err := l.Await(ctx, backpressure.Request{})
+		require.ErrorIs(t, err, errDown)
+		assert.Equal(t, time.Hour, time.Since(start))
+		assert.Zero(t, shot(t, l, "").Queued)
+	})
+}

@@ -1,65 +1,17 @@
 package backpressure
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"math"
 	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/failsoft/failsoft/internal/attempt"
 	"github.com/failsoft/failsoft/internal/keyed"
 	"github.com/failsoft/failsoft/internal/outcome"
 )
-
-// The defaults of a ThrottleConfig.
-const (
-	DefaultThrottleRatio  = 2.0
-	DefaultThrottleWindow = 3 * time.Second
-	DefaultMaxPause       = 30 * time.Second
-)
-
-// ThrottleConfig says when a client holds its requests back. The zero ThrottleConfig
-// is the default, meant for production.
-type ThrottleConfig struct {
-	// Key names whose refusals are counted together. Nil means the host.
-	Key func(*http.Request) string `json:"-"`
-
-	// Class says how much a request matters: each class is counted by itself, as a
-	// server refuses the lesser ones first. Nil means what the context says, see
-	// WithClass, which is Default if it says nothing.
-	Class func(*http.Request) Class `json:"-"`
-
-	// Judge says what an answer or error is; Overload is a refusal, Success is none,
-	// Ignore does not count. Nil, or ByRule, means: 429 and 503 are refusals,
-	// timeouts, too; what never reached the server and what the caller has left do
-	// not count; the rest are none.
-	Judge func(*http.Response, error) Outcome `json:"-"`
-
-	// Ratio is how many requests are made for each that is accepted, from 1.1. Less
-	// spares the server more and needs longer to find out that it is well again. Zero
-	// means 2.
-	Ratio float64
-
-	// Window is how long requests and answers are remembered: the time constant of an
-	// exponential decay. Zero means 3 s.
-	Window time.Duration
-
-	// MaxPause bounds how long the server's Retry-After is heeded for all requests,
-	// which is done only if at least nine of ten answers were refusals, out of at
-	// least twenty. Zero means 30 s; or Off, to never do so.
-	MaxPause time.Duration
-
-	// MaxKeys bounds the keys, times classes. Zero means 1024.
-	MaxKeys int
-
-	// Observe is told of refusals. Nil means nobody is.
-	Observe func(ctx context.Context, e Event) `json:"-"`
-
-	_ struct{}
-}
 
 // Throttle holds requests back on the client, when the server refuses too many of
 // them: what it would refuse costs it work, too. It is the adaptive throttling of
@@ -69,7 +21,7 @@ type ThrottleConfig struct {
 type Throttle struct {
 	cfg   ThrottleConfig
 	begun time.Time
-	cells *keyed.Map[throttleCell]
+	cells [classes]*keyed.Map[throttleCell]
 	draw  func() float64 // from [0,1)
 }
 
@@ -78,32 +30,19 @@ const mostHeld = 0.95
 
 // NewThrottle returns a Throttle, or everything that is wrong with cfg.
 func NewThrottle(cfg ThrottleConfig) (*Throttle, error) {
-	cfg.Ratio = cmp.Or(cfg.Ratio, DefaultThrottleRatio)
-	cfg.Window = cmp.Or(cfg.Window, DefaultThrottleWindow)
-	cfg.MaxPause = cmp.Or(cfg.MaxPause, DefaultMaxPause)
-	cfg.MaxKeys = cmp.Or(cfg.MaxKeys, DefaultMaxKeys)
-	var wrong []error
-	if !(cfg.Ratio >= 1.1 && cfg.Ratio <= 100) { // NaN is neither
-		wrong = append(wrong, bad("ThrottleConfig.Ratio is %v, not from 1.1 to 100", cfg.Ratio))
-	}
-	if cfg.Window < 100*time.Millisecond || cfg.Window > longest {
-		wrong = append(wrong, bad("ThrottleConfig.Window is %v, not from 100ms to %v", cfg.Window, longest))
-	}
-	if pause := cfg.MaxPause; pause != Off && (pause <= 0 || pause > longest) {
-		wrong = append(wrong, bad("ThrottleConfig.MaxPause is %v, not above 0 and at most %v, nor Off", pause, longest))
-	}
-	if cfg.MaxKeys < 1 {
-		wrong = append(wrong, bad("ThrottleConfig.MaxKeys is %d, not at least 1", cfg.MaxKeys))
-	}
-	if err := errors.Join(wrong...); err != nil {
+	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
 	t := &Throttle{cfg: cfg, begun: time.Now(), draw: rand.Float64}
-	t.cells = keyed.New(keyed.Config[throttleCell]{
-		Max:    cfg.MaxKeys,
-		New:    func(string) *throttleCell { return new(throttleCell) },
-		Retire: func(c *throttleCell, now int64) bool { return c.atRest(now, cfg.Window) },
-	})
+	// A map for each class, and not names of key and class: no key can be made to look
+	// like another, and keys that share a cell, as there are too many, do so by class.
+	for class := range t.cells {
+		t.cells[class] = keyed.New(keyed.Config[throttleCell]{
+			Max:    cfg.MaxKeys,
+			New:    func(string) *throttleCell { return new(throttleCell) },
+			Retire: func(c *throttleCell, now int64) bool { return c.atRest(now, cfg.Window) },
+		})
+	}
 	return t, nil
 }
 
@@ -177,31 +116,36 @@ func (c *throttleCell) answer(now int64, cfg *ThrottleConfig, accepted bool, wai
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.decay(now, cfg.Window)
+	const least, nearlyAll = 20, 0.9
 	c.requests++
 	c.answers++
 	if accepted {
 		c.accepts++
+		if c.refusals < nearlyAll*c.answers {
+			c.paused = 0 // what the server has asked for was before it was well again
+		}
 		return
 	}
 	c.refusals++
-	const least, nearlyAll = 20, 0.9
 	if wait > 0 && cfg.MaxPause != Off && c.answers >= least && c.refusals >= nearlyAll*c.answers {
 		c.paused = max(c.paused, now+int64(min(wait, cfg.MaxPause)))
 	}
 }
 
-// Attempt is a request that may go. Done has to be called. The zero Attempt counts
-// nothing.
+// Attempt is a request that may go. Done has to be called once, unless what became of
+// it says nothing of the server. The zero Attempt counts nothing.
 type Attempt struct {
-	t    *Throttle
-	cell *throttleCell
+	t     *Throttle
+	key   string // and not its cell, which may be gone by the time of a late answer
+	class Class
 }
 
 // Done says whether the server has accepted the request, and how long it wants to be
-// left alone, or 0. A request that says nothing of the server is not reported.
+// left alone, or 0.
 func (a Attempt) Done(accepted bool, retryAfter time.Duration) {
 	if a.t != nil {
-		a.cell.answer(a.t.now(), &a.t.cfg, accepted, retryAfter)
+		now := a.t.now()
+		a.t.cells[a.class].Get(a.key, now).answer(now, &a.t.cfg, accepted, retryAfter)
 	}
 }
 
@@ -209,15 +153,16 @@ func (t *Throttle) now() int64 { return int64(time.Since(t.begun)) }
 
 // Allow reports whether a request under a key may go, or returns a *LimitedError.
 func (t *Throttle) Allow(ctx context.Context, key string, class Class) (Attempt, error) {
-	now := t.now()
-	name := key
-	if class != Default { // which most are
-		name += "\x00" + class.String()
+	switch {
+	case attempt.Background(ctx):
+		class = Background
+	case class >= classes:
+		class = Default
 	}
-	cell := t.cells.Get(name, now)
-	after, why := cell.ask(now, &t.cfg, t.draw())
+	now := t.now()
+	after, why := t.cells[class].Get(key, now).ask(now, &t.cfg, t.draw())
 	if why == 0 {
-		return Attempt{t, cell}, nil
+		return Attempt{t: t, key: key, class: class}, nil
 	}
 	err := &LimitedError{Key: key, Class: class, Reason: why, After: jittered(after)}
 	if t.cfg.Observe != nil {
@@ -227,31 +172,29 @@ func (t *Throttle) Allow(ctx context.Context, key string, class Class) (Attempt,
 }
 
 func (t *Throttle) tell(ctx context.Context, e Event) {
+	if t.cfg.Observe == nil {
+		return
+	}
 	defer func() { _ = recover() }()
 	t.cfg.Observe(ctx, e)
 }
 
-// Run calls fn if it may go. What fn's error says of the server is read from it:
-// Config.Judge, or that errors with a RetryAfter method are refusals.
+// Run calls fn if it may go. What fn's error says of the server is read from it: see
+// ThrottleConfig.JudgeError.
 func (t *Throttle) Run(ctx context.Context, key string, fn func(context.Context) error) error {
 	a, err := t.Allow(ctx, key, ClassOf(ctx))
 	if err != nil {
 		return err
 	}
 	err = fn(ctx)
-	a.settle(ctx, nil, err, time.Now())
+	wait, _ := outcome.Hint(err)
+	a.settle(t.judgeError(ctx, err), wait)
 	return err
 }
 
 // settle counts what became of a request.
-func (a Attempt) settle(ctx context.Context, resp *http.Response, err error, now time.Time) {
-	var wait time.Duration
-	if resp != nil {
-		wait, _ = outcome.RetryAfter(resp.Header, now)
-	} else {
-		wait, _ = outcome.Hint(err)
-	}
-	switch a.t.judge(ctx, resp, err) {
+func (a Attempt) settle(judged Outcome, wait time.Duration) {
+	switch judged {
 	case Overload:
 		a.Done(false, wait)
 	case Success:
@@ -266,12 +209,27 @@ func (t *Throttle) judge(ctx context.Context, resp *http.Response, err error) Ou
 			return judged
 		}
 	}
-	if err == nil && resp != nil {
-		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-			return Overload
-		}
+	switch {
+	case err != nil:
+		return throttleRule(ctx, err)
+	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusServiceUnavailable:
+		return Overload
+	default:
 		return Success
 	}
+}
+
+func (t *Throttle) judgeError(ctx context.Context, err error) Outcome {
+	if t.cfg.JudgeError != nil {
+		if judged := t.cfg.JudgeError(err); judged != ByRule {
+			return judged
+		}
+	}
+	return throttleRule(ctx, err)
+}
+
+// throttleRule is the rule for errors, and for none.
+func throttleRule(ctx context.Context, err error) Outcome {
 	switch outcome.OfError(ctx, err) {
 	case outcome.Timeout:
 		return Overload

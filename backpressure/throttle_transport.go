@@ -1,9 +1,11 @@
 package backpressure
 
 import (
+	"context"
 	"net/http"
 	"time"
 
+	"github.com/failsoft/failsoft/internal/outcome"
 	"github.com/failsoft/failsoft/internal/rt"
 )
 
@@ -32,12 +34,32 @@ func (t *throttled) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	resp, err := rt.RoundTrip(t.next, req)
-	a.settle(req.Context(), resp, err, time.Now())
+	t.settle(a, req, resp, err)
 	return resp, err
 }
 
-// enter asks whether a request may go. Should a func of the user's panic, the body is
-// closed, as nobody else will.
+// settle counts what became of a request. Should the user's Judge panic, the response
+// is closed, as nobody else will see it.
+func (t *throttled) settle(a Attempt, req *http.Request, resp *http.Response, err error) {
+	judged := false
+	defer func() {
+		if !judged && resp != nil {
+			_ = resp.Body.Close()
+		}
+	}()
+	is := t.throttle.judge(req.Context(), resp, err)
+	judged = true
+	var wait time.Duration
+	if resp != nil {
+		wait, _ = outcome.RetryAfter(resp.Header, time.Now())
+	} else {
+		wait, _ = outcome.Hint(err)
+	}
+	a.settle(is, wait)
+}
+
+// enter asks whether a request may go. Should a func of the user's end the goroutine,
+// the body is closed, as nobody else will.
 func (t *throttled) enter(req *http.Request) (a Attempt, err error) {
 	asked := false
 	defer func() {
@@ -45,16 +67,34 @@ func (t *throttled) enter(req *http.Request) (a Attempt, err error) {
 			_ = req.Body.Close()
 		}
 	}()
-	key, class := req.URL.Host, ClassOf(req.Context())
-	if t.throttle.cfg.Key != nil {
-		key = t.throttle.cfg.Key(req)
-	}
-	if t.throttle.cfg.Class != nil {
-		class = t.throttle.cfg.Class(req)
-	}
-	a, err = t.throttle.Allow(req.Context(), key, class)
+	a, err = t.throttle.Allow(req.Context(), t.throttle.key(req), t.throttle.class(req))
 	asked = true
 	return a, err
+}
+
+func (t *Throttle) key(req *http.Request) (key string) {
+	key = req.URL.Host
+	if t.cfg.Key != nil {
+		defer func() { t.contain(req.Context(), recover()) }()
+		key = t.cfg.Key(req)
+	}
+	return key
+}
+
+func (t *Throttle) class(req *http.Request) (class Class) {
+	class = ClassOf(req.Context())
+	if t.cfg.Class != nil {
+		defer func() { t.contain(req.Context(), recover()) }()
+		class = t.cfg.Class(req)
+	}
+	return class
+}
+
+// contain tells of a panic in a func of the user's, which has said nothing then.
+func (t *Throttle) contain(ctx context.Context, value any) {
+	if value != nil {
+		t.tell(ctx, Event{Kind: Panicked, Err: bad("a func of the ThrottleConfig panicked: %v", value)})
+	}
 }
 
 // CloseIdleConnections closes those of the transport below.

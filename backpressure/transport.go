@@ -33,13 +33,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	var resp *http.Response
 	settled := false
 	defer func() {
-		if !settled { // next or Judge panicked
-			p.Done(Ignore)
+		if settled {
+			return
+		}
+		p.Done(Ignore) // next or Judge panicked
+		if resp != nil {
+			_ = resp.Body.Close()
 		}
 	}()
-	resp, err := rt.RoundTrip(t.next, t.limiter.classed(req, r.Class))
+	resp, err = rt.RoundTrip(t.next, t.limiter.classed(req, r.Class))
 	judged := t.limiter.judge(req.Context(), resp, err)
 	settled = true
 	if err != nil || !rt.Readable(resp) {

@@ -7,10 +7,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/bohde/codel"
 	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
+	"github.com/go-kratos/aegis/ratelimit"
+	"github.com/go-kratos/aegis/ratelimit/bbr"
 
 	"github.com/failsoft/failsoft/backpressure"
 )
+
+// nameOurs is ours at its defaults.
+const nameOurs = "failsoft"
 
 // Limiter is one way to let in what can be finished in time. New makes a new one, as
 // a machine with so many processors would: where ours begins depends on that. What it
@@ -51,7 +57,65 @@ func LimiterRivals() []Limiter {
 		failsafeLimiter("failsafe, queueing(2, 3)", true, adaptivelimiter.NewBuilder[any]().WithQueueing(2, 3)),
 		failsafeLimiter("failsafe, 100 ms windows", false, adaptivelimiter.NewBuilder[any]().
 			WithRecentWindow(100*time.Millisecond, 30*time.Second, 50)),
+		kratosLimiter(),
 	}
+}
+
+// kratosLimiter is BBR as kratos has it, told that the processors are busy: it limits
+// nothing otherwise, and in virtual time they are not. (go-zero's cannot be told: how
+// much it lets in depends on how busy they really are.)
+func kratosLimiter() Limiter {
+	return Limiter{"kratos, as if CPU was short", func(int) Limit {
+		l := bbr.NewLimiter(bbr.WithCPUThreshold(0))
+		return func(ctx context.Context, work func(context.Context)) error {
+			done, err := l.Allow()
+			if err != nil {
+				return err
+			}
+			defer done(ratelimit.DoneInfo{})
+			work(ctx)
+			return nil
+		}
+	}}
+}
+
+// LimiterCoDel is a queue by controlled delay in front of so many places, which it has
+// to be told.
+func LimiterCoDel(name string, opts codel.Options) Limiter {
+	return Limiter{name, func(int) Limit {
+		lock := codel.New(opts)
+		return func(ctx context.Context, work func(context.Context)) error {
+			if err := lock.Acquire(ctx); err != nil {
+				return err
+			}
+			defer lock.Release()
+			work(ctx)
+			return nil
+		}
+	}}
+}
+
+// LimiterQueue is what that is compared with: a queue bounded by number.
+func LimiterQueue(name string, places, pending int) Limiter {
+	return Limiter{name, func(int) Limit {
+		all, free := make(chan struct{}, places+pending), make(chan struct{}, places)
+		return func(ctx context.Context, work func(context.Context)) error {
+			select {
+			case all <- struct{}{}:
+			default:
+				return errNoPlace
+			}
+			defer func() { <-all }()
+			select {
+			case free <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			defer func() { <-free }()
+			work(ctx)
+			return nil
+		}
+	}}
 }
 
 // LimiterFixed lets so many in, whatever happens.

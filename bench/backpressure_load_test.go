@@ -3,9 +3,11 @@ package bench_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/bohde/codel"
 	"github.com/stretchr/testify/assert"
 
 	"github.com/failsoft/failsoft/backpressure"
@@ -52,18 +54,40 @@ func means(run func(seed uint64) []float64) (sums []float64) {
 	return sums
 }
 
-// experiment makes a table: for each shape of service times, a row for each limiter.
-func experiment(t *testing.T, name string, head []string, rows []row,
+// figure is a column of an experiment's table. One that is chief is in the table of
+// service times, too.
+type figure struct {
+	name  string
+	chief bool
+}
+
+func plain(names ...string) (figures []figure) {
+	for _, name := range names {
+		bare, chief := strings.CutSuffix(name, "*")
+		figures = append(figures, figure{bare, chief})
+	}
+	return figures
+}
+
+// experiment makes two tables: a row for each limiter, where service times are
+// exponential, and the chief figures of ours and of the rival's at its defaults for
+// each shape of service times.
+func experiment(t *testing.T, name string, head []figure, rows []row,
 	run func(t *testing.T, s *service, r row) []float64, check func(t *testing.T, r row, sh shape, figures []float64),
 ) {
 	t.Helper()
-	tab := &table{name: name}
-	tab.row(append([]string{"service times", "limiter"}, head...)...)
+	first, others := &table{name: name}, &table{name: name + ", service times"}
+	first.row(cellsOf("limiter", head, func(f figure) string { return f.name })...)
+	others.row(cellsOf("service times, limiter", head, func(f figure) string { return map[bool]string{true: f.name}[f.chief] })...)
 	for i, sh := range shapes() {
 		if i > 0 && !inFull() {
 			break
 		}
 		for _, r := range rows {
+			isChief := isOurs(r) || r.Name == "failsafe, defaults"
+			if i > 0 && !isChief {
+				continue
+			}
 			figures := means(func(seed uint64) []float64 {
 				return run(t, &service{
 					shape: sh, seed: seed, patience: 100 * time.Millisecond,
@@ -71,14 +95,44 @@ func experiment(t *testing.T, name string, head []string, rows []row,
 				}, r)
 			})
 			check(t, r, sh, figures)
-			cells := []string{sh.name, r.Name}
-			for _, figure := range figures {
-				cells = append(cells, fixed(figure, map[bool]int{true: 1, false: 3}[figure >= 2]))
+			n := -1
+			show := func(only bool) func(figure) string {
+				n = -1
+				return func(f figure) string {
+					if n++; only && !f.chief {
+						return ""
+					}
+					return fixed(figures[n], map[bool]int{true: 1, false: 3}[figures[n] >= 2])
+				}
 			}
-			tab.row(cells...)
+			if i == 0 {
+				first.row(cellsOf(r.Name, head, show(false))...)
+			}
+			if isChief {
+				others.row(cellsOf(sh.name+", "+r.Name, head, show(true))...)
+			}
 		}
 	}
-	tab.publish(t)
+	first.publish(t)
+	if inFull() {
+		others.publish(t)
+	}
+}
+
+// cellsOf is a row, without what is empty.
+func cellsOf(name string, head []figure, show func(figure) string) []string {
+	cells := []string{name}
+	for _, f := range head {
+		if cell := show(f); cell != "" {
+			cells = append(cells, cell)
+		}
+	}
+	return cells
+}
+
+// told8 knows how many servers there are.
+func told8() bench.Limiter {
+	return bench.LimiterCoDel("codel, told 8", codel.Options{MaxPending: 100, MaxOutstanding: 8, TargetLatency: 5 * time.Millisecond})
 }
 
 func isOurs(r row) bool { return r.Name == "failsoft" || r.Name == "failsoft, 96 processors" }
@@ -114,7 +168,8 @@ func TestBackpressureOverload(t *testing.T) {
 				}
 			}
 			experiment(t, fmt.Sprintf("backpressure, overload ×%v", times),
-				[]string{"first 2 s", "goodput", "p99 ms", "recovery s"}, limiterRows(bench.LimiterStrict(), bench.LimiterFixed("semaphore 200", 200)), run,
+				plain("first 2 s", "goodput*", "p99 ms*", "recovery s"),
+				limiterRows(bench.LimiterStrict(), bench.LimiterFixed("semaphore 200", 200), told8()), run,
 				func(t *testing.T, r row, sh shape, figures []float64) {
 					if isOurs(r) {
 						assert.GreaterOrEqual(t, figures[1], map[bool]float64{false: 0.98, true: 0.95}[heavy(sh)], "goodput, %s", sh.name)
@@ -150,10 +205,12 @@ func TestBackpressureDrift(t *testing.T) {
 			tallyOf(visits, drifts+20*time.Second, s.length).share(),
 		}
 	}
-	experiment(t, "backpressure, drift", []string{"best", "before", "first 10 s", "after 20 s"},
+	experiment(t, "backpressure, drift", plain("best*", "before", "first 10 s*", "after 20 s*"),
 		limiterRows(bench.LimiterFixed("semaphore 32", 32)), run, func(t *testing.T, r row, sh shape, figures []float64) {
 			if isOurs(r) {
-				assert.GreaterOrEqual(t, figures[2], figures[0]-0.065, "first 10 s, %s", sh.name)
+				// A single run is at the mercy of when the first probe comes.
+				behind := map[bool]float64{true: 0.065, false: 0.1}[inFull()]
+				assert.GreaterOrEqual(t, figures[2], figures[0]-behind, "first 10 s, %s", sh.name)
 				assert.GreaterOrEqual(t, figures[3], figures[0]-0.006, "after 20 s, %s", sh.name)
 			}
 		})
@@ -194,8 +251,8 @@ func TestBackpressureLoss(t *testing.T) {
 			recovers(visits, back, s.length).Seconds(),
 		}
 	}
-	experiment(t, "backpressure, half lost", []string{"first 2 s", "after 10 s", "p99 ms", "recovery s"},
-		limiterRows(bench.LimiterFixed("semaphore 32", 32)), run, func(t *testing.T, r row, sh shape, figures []float64) {
+	experiment(t, "backpressure, half lost", plain("first 2 s", "after 10 s*", "p99 ms*", "recovery s"),
+		limiterRows(bench.LimiterFixed("semaphore 32", 32), told8()), run, func(t *testing.T, r row, sh shape, figures []float64) {
 			if isOurs(r) {
 				assert.GreaterOrEqual(t, figures[1], map[bool]float64{false: 0.95, true: 0.92}[heavy(sh)], "after 10 s, %s", sh.name)
 			}
@@ -220,7 +277,7 @@ func TestBackpressureRetryStorm(t *testing.T) {
 			recovers(visits, ends, s.length).Seconds(),
 		}
 	}
-	experiment(t, "backpressure, retry storm", []string{"after 0-5 s", "after 10-15 s", "recovery s"},
+	experiment(t, "backpressure, retry storm", plain("after 0-5 s", "after 10-15 s*", "recovery s*"),
 		limiterRows(bench.LimiterFixed("semaphore 200", 200)), run, func(t *testing.T, r row, sh shape, figures []float64) {
 			if isOurs(r) {
 				assert.Less(t, figures[2], 1.0, "recovery, %s", sh.name)
@@ -254,7 +311,7 @@ func TestBackpressureBrownout(t *testing.T) {
 					tallyOf(visits, begins+5*time.Second, s.length).p99.Seconds() * 1000,
 				}
 			}
-			experiment(t, fmt.Sprintf("backpressure, brownout ×%v", times), []string{"first 2 s", "answered in time", "p99 ms"},
+			experiment(t, fmt.Sprintf("backpressure, brownout ×%v", times), plain("first 2 s", "answered in time*", "p99 ms*"),
 				limiterRows(), run, func(t *testing.T, r row, sh shape, figures []float64) {
 					if isOurs(r) && times <= 2 {
 						assert.GreaterOrEqual(t, figures[1], 0.95, "answered in time, %s", sh.name)
@@ -285,7 +342,7 @@ func TestBackpressureLowRate(t *testing.T) {
 				rest := tallyOf(visits, begins+60*time.Second, ends)
 				return []float64{float64(rest.answered) / s.capacity(begins+60*time.Second, ends), rest.p99.Seconds() * 1000}
 			}
-			experiment(t, fmt.Sprintf("backpressure, low rate ×%v", times), []string{"goodput", "p99 ms"},
+			experiment(t, fmt.Sprintf("backpressure, low rate ×%v", times), plain("goodput*", "p99 ms*"),
 				limiterRows(slow, bench.LimiterFixed("semaphore 8", 8), bench.LimiterFixed("semaphore 16", 16)), run, func(t *testing.T, r row, sh shape, figures []float64) {
 					if isOurs(r) {
 						assert.GreaterOrEqual(t, figures[0], 0.80, "goodput, %s", sh.name)
