@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
-	"sync"
-	"time"
 )
 
 var (
@@ -17,52 +14,39 @@ var (
 	errBusy = errors.New("this machine was too busy to be sure")
 )
 
-// drill runs the script once and reports.
+// drill runs the script once, then the flash crowd, and reports.
 func drill(ctx context.Context, s script, perPhase int, plain bool, out io.Writer) error {
-	visitors := newVisitors(s, perPhase)
-	result := newRecord(s, visitors)
-	start := time.Now().Add(100 * time.Millisecond) // for the servers to come up
-
-	var up servers
-	defer up.stop()
-	hosts, err := up.startUpstreams(ctx, s, start, result)
-	if err != nil {
+	first := outages(s, perPhase)
+	if err := first.play(ctx, plain, out); err != nil {
 		return err
 	}
-	known := newCircuits(hosts)
-	fronts, err := up.startFronts(ctx, hosts, known, start, result)
-	if err != nil {
-		return err
+	second := newFlash(s.seed)
+	if ctx.Err() == nil {
+		if err := second.act().play(ctx, plain, out); err != nil {
+			return err
+		}
 	}
-	pool := &http.Transport{MaxIdleConnsPerHost: 1024}
-	defer pool.CloseIdleConnections()
-	shoppers := crowd{
-		visitors: visitors, fronts: fronts, start: start, record: result,
-		client: &http.Client{Transport: pool},
-	}
-	shown := &view{out: out, plain: plain, script: s, start: start, record: result, health: known.health}
-	watch(shown, func() { shoppers.come(ctx) })
-
-	if err = report(out, s, result); err != nil {
+	rush := second.rush()
+	if err := report(out, s, first.record, rush); err != nil {
 		return err
 	}
 	if ctx.Err() != nil {
 		return errInterrupted
 	}
-	rows := result.rows(s)
-	err = errors.Join(judge(rows), result.darkness(s).judge())
-	if late, _ := result.latest(); err != nil && (late > tooLate || overdue(rows)) {
+	rows := first.record.rows(s)
+	err := errors.Join(judge(rows), first.record.darkness(s).judge(), rush.judge())
+	if err != nil && (delayed(first.record, second.pages, second.ads) || overdue(rows)) {
 		err = errors.Join(err, errBusy)
 	}
 	return err
 }
 
-// watch shows v while do runs.
-func watch(v *view, do func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var showing sync.WaitGroup
-	showing.Go(func() { v.show(ctx) })
-	do()
-	cancel()
-	showing.Wait()
+// delayed reports whether visitors left so late that the times mean little.
+func delayed(records ...*record) bool {
+	for _, r := range records {
+		if by, _ := r.latest(); by > tooLate {
+			return true
+		}
+	}
+	return false
 }

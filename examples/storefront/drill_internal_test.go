@@ -28,7 +28,7 @@ func leavesNothing(t *testing.T) {
 
 func TestDrill(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes twelve seconds")
+		t.Skip("it takes twenty seconds")
 	}
 	leavesNothing(t)
 	var out strings.Builder
@@ -54,6 +54,8 @@ func TestDrill(t *testing.T) {
 	dark, kept := served(t, out.String(), "blackout")
 	assert.Less(t, dark, 1.0)
 	assert.GreaterOrEqual(t, kept, 99.0)
+	assert.Regexp(t, `(?m)^flash crowd +naive +0\.00 % `, out.String(), "nobody is served in time")
+	assert.Regexp(t, `(?m)^after the crowd +naive +0\.00 % `, out.String(), "nor when the crowd has gone")
 }
 
 // served returns the availability of both sides in a row of the table.
@@ -108,6 +110,7 @@ func TestInterruptedDrillReportsWhatItHas(t *testing.T) {
 	assert.Equal(t, 130, exitCode(err))
 	assert.Regexp(t, `(?m)^calm +naive `, out.String())
 	assert.NotContains(t, out.String(), "\nerrors")
+	assert.NotContains(t, out.String(), "crowd", "it did not come to that")
 	assert.Contains(t, out.String(), leave, "the terminal is as it was")
 }
 

@@ -18,6 +18,8 @@ type phase struct {
 	silent  bool    // all upstreams accept calls and never answer
 	failing float64 // the share of attempts that are answered with 503, anywhere
 	slower  float64 // how many times longer answers take, everywhere
+
+	from, load float64 // times what a front can serve that are asked for, at first and in the end; 0 is no matter
 }
 
 // phases is the script, in order. All phases are equally long.

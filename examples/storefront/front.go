@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/failsoft/failsoft/backpressure"
 )
 
 // Both headers go from the visitor through the front to the upstreams, as a
@@ -27,11 +31,14 @@ func visitorOf(r *http.Request) int {
 }
 
 // front is a shop front: it builds its page from what the upstreams tell. Two
-// of them run side by side, and differ in nothing but their client.
+// of them run side by side, and differ in nothing but their client and, where there
+// is one, the limiter at their door.
 type front struct {
-	name   string
-	client *http.Client
-	record *record
+	name    string
+	sources []upstream // of the parts of its page
+	client  *http.Client
+	record  *record
+	staff   *staff // who builds the page; nil where they have time to spare
 }
 
 // part is what one upstream has to say on a page.
@@ -48,7 +55,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path := "/products/" + strconv.Itoa(product)
-	sources := upstreams()
+	sources := f.offered(r)
 	parts := make([]part, len(sources))
 	var calls sync.WaitGroup
 	for i, source := range sources {
@@ -56,6 +63,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	calls.Wait()
 	var page strings.Builder
+	var work time.Duration
 	old := false
 	for i, source := range sources {
 		if parts[i].err != nil && source.needed {
@@ -63,23 +71,37 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		old = old || parts[i].old
+		work += source.work
 		page.WriteString(parts[i].text + "\n")
 	}
 	if old {
 		f.record.staled(f.name, visitorOf(r))
 	}
+	f.staff.build(r.Context(), work)
 	_, _ = io.WriteString(w, page.String()) // a visitor who has left reads no errors
+}
+
+// offered returns the upstreams that this page is built from: all of them, or without
+// those that a limiter at the door says to leave out for now.
+func (f *front) offered(r *http.Request) []upstream {
+	sources := slices.DeleteFunc(slices.Clone(f.sources), func(u upstream) bool {
+		return !u.needed && backpressure.Degrade(r.Context(), u.name)
+	})
+	if len(sources) < len(f.sources) {
+		f.record.degraded(f.name, visitorOf(r))
+	}
+	return sources
 }
 
 // fetch returns one part of the page.
 func (f *front) fetch(ctx context.Context, url string, visitor int) part {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) //nolint:gosec // a name and a number
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return part{err: err}
 	}
 	req.Header.Set(headerVisitor, strconv.Itoa(visitor))
 	req.Header.Set(headerFront, f.name)
-	resp, err := f.client.Do(req) //nolint:gosec // as above
+	resp, err := f.client.Do(req)
 	if err != nil {
 		return part{err: err}
 	}

@@ -48,7 +48,7 @@ func TestPageIsAsOldAsItsOldestPart(t *testing.T) {
 			r := newRecord(s, newVisitors(s, 1))
 			mux := http.NewServeMux()
 			mux.Handle("GET /products/{product}",
-				&front{name: failsoft, client: &http.Client{Transport: c.upstreams}, record: r})
+				&front{name: failsoft, sources: upstreams(), client: &http.Client{Transport: c.upstreams}, record: r})
 			page := httptest.NewRecorder()
 			mux.ServeHTTP(page, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/products/7", http.NoBody))
 			assert.Equal(t, c.code, page.Code)

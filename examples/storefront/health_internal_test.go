@@ -105,7 +105,7 @@ func TestEveryServiceHasEndpoints(t *testing.T) {
 	hosts, err := up.startUpstreams(t.Context(), s, time.Now(), result)
 	require.NoError(t, err)
 	known := newCircuits(hosts)
-	urls, err := up.startFronts(t.Context(), hosts, known, time.Now(), result)
+	urls, err := up.startFronts(t.Context(), hosts, known, time.Now(), result, plenty(result))
 	require.NoError(t, err)
 
 	services := slices.Collect(maps.Values(urls))

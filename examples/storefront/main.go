@@ -4,7 +4,9 @@
 //
 //	go run ./examples/storefront
 //
-// Read clients.go first: it is all that the two fronts differ in.
+// Read clients.go first: it is all that the two fronts differ in, but for the limiter
+// in door.go, which stands before one of them when at last the upstreams are well and
+// four times as many visitors come as the fronts can serve.
 //
 // What upstreams say of a product may be kept for a second, as they say themselves;
 // their ads may not. Only the front with failsoft has a cache, whose old answers it
@@ -15,8 +17,11 @@
 // it spent more than its budget in any phase; if its p99, of either, was more than a
 // tenth of naive's while one replica stalled; if less than 99 % of its visitors got
 // a page in the blackout; or if its breaker did not refuse at once there or sent
-// more than probes. It exits with 2 if the drill could not run, and with 130 if it
-// was interrupted, after the table so far.
+// more than probes. It also does if failsoft built less than twice as many pages for
+// the flash crowd as it can in full, refused some before it left out parts of them and
+// most of the ads, or had not recovered right after; or if naive did not collapse, as
+// that would have been no crowd. It exits with 2 if the drill could not run, and with
+// 130 if it was interrupted, after the table so far.
 package main
 
 import (
@@ -69,7 +74,7 @@ func shortest() time.Duration { return time.Duration(len(phases())) * 2 * deadli
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("storefront", flag.ContinueOnError)
 	flags.SetOutput(out)
-	length := flags.Duration("for", 20*time.Second, "how long the drill takes, at least "+shortest().String())
+	length := flags.Duration("for", 20*time.Second, "how long the outages take, at least "+shortest().String())
 	plain := flags.Bool("plain", !isTerminal(out), "log lines instead of a live picture, as where there is no terminal")
 	seed := flags.Uint64("seed", 1, "what is random comes from here")
 	if err := flags.Parse(args); err != nil {

@@ -30,6 +30,9 @@ type side struct {
 	extra    []int // of these, all but the first of a call
 	stale    []int // pages of which some part was old
 
+	simpler []int // the visitors whose pages were to do without some part
+	refused []int // those who were told to come later
+
 	sent  []time.Duration // when each of the attempts was seen, since the start
 	calls []call
 }
@@ -102,6 +105,22 @@ func (r *record) staled(front string, visitor int) {
 	if visitor < len(r.visitors) {
 		r.sides[front].stale[r.visitors[visitor].phase]++
 	}
+}
+
+// degraded notes a visitor whose page is to do without some part.
+func (r *record) degraded(front string, visitor int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if visitor < len(r.visitors) {
+		r.sides[front].simpler = append(r.sides[front].simpler, visitor)
+	}
+}
+
+// refused notes a visitor who was told to come later.
+func (r *record) refused(front string, visitor int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sides[front].refused = append(r.sides[front].refused, visitor)
 }
 
 // called notes a front's call to an upstream.

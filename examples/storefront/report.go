@@ -8,7 +8,7 @@ import (
 )
 
 // report writes the table at the end.
-func report(out io.Writer, s script, r *record) error {
+func report(out io.Writer, s script, r *record, crowd rush) error {
 	rows := r.rows(s)
 	if len(rows) == 0 {
 		_, err := fmt.Fprintln(out, "\nNobody has been served yet.")
@@ -28,6 +28,7 @@ func report(out io.Writer, s script, r *record) error {
 	text.WriteString(callTable(rows))
 	text.WriteString(r.darkness(s).String())
 	text.WriteString(notes(s, r, rows))
+	text.WriteString(crowd.String())
 	_, err := io.WriteString(out, text.String())
 	return err
 }

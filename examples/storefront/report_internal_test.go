@@ -40,7 +40,7 @@ func recorded(phases int) (script, *record) {
 func TestReport(t *testing.T) {
 	s, r := recorded(2)
 	var out strings.Builder
-	require.NoError(t, report(&out, s, r))
+	require.NoError(t, report(&out, s, r, rush{}))
 	lines := strings.Split(out.String(), "\n")
 	require.Greater(t, len(lines), 7)
 	assert.Regexp(t, `^phase +front +answered +stale +p50 +p99 +p99.9 +attempts$`, lines[1])
@@ -61,7 +61,7 @@ func TestReport(t *testing.T) {
 func TestReportOfNothing(t *testing.T) {
 	s, r := recorded(0)
 	var out strings.Builder
-	require.NoError(t, report(&out, s, r))
+	require.NoError(t, report(&out, s, r, rush{}))
 	assert.Equal(t, "\nNobody has been served yet.\n", out.String())
 }
 
@@ -71,7 +71,7 @@ func TestReportTellsOfABusyMachine(t *testing.T) {
 	r.left(1, tooLate+time.Millisecond)
 	r.left(2, time.Millisecond)
 	var out strings.Builder
-	require.NoError(t, report(&out, s, r))
+	require.NoError(t, report(&out, s, r, rush{}))
 	assert.Contains(t, out.String(), `up to 101 ms late (in "calm")`)
 }
 

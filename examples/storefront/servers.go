@@ -61,7 +61,7 @@ func (s *servers) startUpstreams(
 // startFronts starts the two shop fronts and returns their URLs by name. They
 // share no connections, so that neither suffers from what the other does.
 func (s *servers) startFronts(
-	ctx context.Context, hosts map[string][]string, known *circuits, start time.Time, record *record,
+	ctx context.Context, hosts map[string][]string, known *circuits, start time.Time, record *record, open shop,
 ) (map[string]string, error) {
 	urls := make(map[string]string)
 	// A timeout knows of nothing between two calls: naive has the same endpoints,
@@ -74,9 +74,7 @@ func (s *servers) startFronts(
 		failsoft: failsoftClient(hosts, cache, known, meter{front: failsoft, start: start, record: record}),
 	} {
 		s.clients = append(s.clients, client)
-		mux := http.NewServeMux()
-		mux.Handle("GET /products/{product}", &front{name: name, client: client, record: record})
-		address, err := s.start(ctx, mux, health[name])
+		address, err := s.start(ctx, open(name, client), health[name])
 		if err != nil {
 			return nil, err
 		}

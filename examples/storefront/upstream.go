@@ -16,6 +16,7 @@ type upstream struct {
 	median   time.Duration // of its answers, on a calm day
 	needed   bool          // there is no page without it
 	caching  string        // what its answers say in Cache-Control
+	work     time.Duration // that it takes a front to make a part of the page of them
 }
 
 // What answers say of how long they hold, to whoever asks. Nothing is said of
@@ -27,12 +28,14 @@ const (
 	noTime  = "no-store"  // ads are drawn anew for each visitor
 )
 
+const ms = time.Millisecond
+
 func upstreams() []upstream {
 	return []upstream{
-		{name: "catalogue", replicas: 3, median: 12 * time.Millisecond, needed: true, caching: aMoment},
-		{name: "prices", replicas: 1, median: 8 * time.Millisecond, needed: true, caching: aMoment},
-		{name: "reviews", replicas: 1, median: 15 * time.Millisecond, caching: aMoment},
-		{name: "ads", replicas: 1, median: 10 * time.Millisecond, caching: noTime},
+		{name: "catalogue", replicas: 3, median: 12 * ms, needed: true, caching: aMoment, work: 16 * ms},
+		{name: "prices", replicas: 1, median: 8 * ms, needed: true, caching: aMoment, work: 8 * ms},
+		{name: "reviews", replicas: 1, median: 15 * ms, caching: aMoment, work: 36 * ms},
+		{name: "ads", replicas: 1, median: 10 * ms, caching: noTime, work: 20 * ms},
 	}
 }
 

@@ -76,8 +76,7 @@ func rehearse(
 		failsoft: build(material{hosts: hosts, pool: pool, cache: cache, known: known, calls: calls(failsoft)}),
 	} {
 		client := &http.Client{Timeout: deadline, Transport: transport}
-		fronts[name] = http.NewServeMux()
-		fronts[name].Handle("GET /products/{product}", &front{name: name, client: client, record: result})
+		fronts[name] = plenty(result)(name, client)
 	}
 	var inside sync.WaitGroup
 	inside.Go(func() {
@@ -144,7 +143,7 @@ func TestEachLayerIsMissed(t *testing.T) {
 					s := newScript(total, 1)
 					result := rehearse(t.Context(), t, s, minVisitors, c.build, func(phase, *circuits) {})
 					var table strings.Builder
-					require.NoError(t, report(&table, s, result))
+					require.NoError(t, report(&table, s, result, rush{}))
 					err := errors.Join(judge(result.rows(s)), result.darkness(s).judge())
 					if c.missed == nil {
 						require.NoError(t, err, table.String())
@@ -181,7 +180,7 @@ func TestStallIsBridgedInTime(t *testing.T) {
 				s.phases = s.phases[:3]
 				result := rehearse(t.Context(), t, s, minVisitors, complete, func(phase, *circuits) {})
 				var table strings.Builder
-				require.NoError(t, report(&table, s, result))
+				require.NoError(t, report(&table, s, result, rush{}))
 				require.NoError(t, judge(result.rows(s)), table.String())
 			})
 		})

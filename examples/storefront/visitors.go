@@ -37,8 +37,8 @@ func newVisitors(s script, perPhase int) []visitor {
 	return all
 }
 
-// patience is how long a visitor waits. It leaves a front time to say that a
-// call has run into its deadline.
+// patience is how long a visitor waits in an outage. It leaves a front time to say that
+// a call has run into its deadline.
 const patience = 2 * deadline
 
 // crowd sends the visitors. It is an open loop: they come when they come,
@@ -47,10 +47,11 @@ const patience = 2 * deadline
 // visitors at the very moment when the shop is slowest.
 type crowd struct {
 	visitors []visitor
-	fronts   map[string]string // URLs by name
+	patience time.Duration
+	asks     map[string]*record // what each of them asks for, by path, and where that is noted
+	fronts   map[string]string  // URLs by name
 	client   *http.Client
 	start    time.Time
-	record   *record
 }
 
 // come sends all visitors, until ctx ends, and returns when the last one has
@@ -68,34 +69,41 @@ func (c *crowd) come(ctx context.Context) {
 			return
 		}
 		for name, url := range c.fronts {
-			inside.Go(func() { c.visit(context.WithoutCancel(ctx), name, url, number) })
+			for path, record := range c.asks {
+				inside.Go(func() { c.visit(context.WithoutCancel(ctx), name, url+path, number, record) })
+			}
 		}
 	}
 }
 
-// visit takes one visitor to one front.
-func (c *crowd) visit(ctx context.Context, front, url string, number int) {
+// visit takes one visitor to one front, for one thing.
+func (c *crowd) visit(ctx context.Context, front, url string, number int, record *record) {
 	v := c.visitors[number]
 	meant := c.start.Add(v.at)
-	ctx, cancel := context.WithDeadline(ctx, meant.Add(patience))
+	ctx, cancel := context.WithDeadline(ctx, meant.Add(c.patience))
 	defer cancel()
-	c.record.left(number, time.Since(meant))
-	served := c.get(ctx, url+"/products/"+strconv.Itoa(v.product), number)
-	c.record.answered(front, number, served, time.Since(meant))
+	record.left(number, time.Since(meant))
+	status := c.get(ctx, url+strconv.Itoa(v.product), number)
+	if status == http.StatusServiceUnavailable {
+		record.refused(front, number)
+	}
+	record.answered(front, number, status == http.StatusOK, time.Since(meant))
 }
 
-// get reports whether a page came, complete and in time.
-func (c *crowd) get(ctx context.Context, url string, number int) bool {
+// get returns the status of an answer that came to its end in time, or 0.
+func (c *crowd) get(ctx context.Context, url string, number int) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return false
+		return 0
 	}
 	req.Header.Set(headerVisitor, strconv.Itoa(number))
 	resp, err := c.client.Do(req)
 	if err != nil {
-		return false
+		return 0
 	}
 	defer resp.Body.Close() //nolint:errcheck // nothing can be lost any more
-	_, err = io.Copy(io.Discard, resp.Body)
-	return err == nil && resp.StatusCode == http.StatusOK
+	if _, err = io.Copy(io.Discard, resp.Body); err != nil {
+		return 0
+	}
+	return resp.StatusCode
 }
