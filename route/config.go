@@ -149,7 +149,7 @@ type Role uint8
 // The roles.
 const (
 	Any     Role = iota // everything
-	Primary             // everything; writes go nowhere else
+	Primary             // what writes, and what must not be old; the rest while there is no replica
 	Replica             // what only reads
 )
 

@@ -1,8 +1,10 @@
 package route
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // What is wrong when a request has not been sent. They are wrapped in a NotSentError.
@@ -29,6 +31,21 @@ func (e *NotSentError) Unwrap() error { return e.Err }
 
 // Unsent reports that the request was not sent.
 func (e *NotSentError) Unsent() bool { return true }
+
+// RetryAfter returns when it may go better: a second from now, as nobody knows, or 0 if
+// it never will. Whoever asks for it also learns that this is a refusal, which says
+// nothing of the hosts: that nothing can be written is no reason for a breaker to stop
+// what reads.
+func (e *NotSentError) RetryAfter() time.Duration {
+	if errors.Is(e.Err, ErrNoHosts) || errors.Is(e.Err, ErrNoPrimary) {
+		return time.Second
+	}
+	return 0
+}
+
+// Timeout reports whether the caller's time was over; http.Client asks the outermost
+// error, and no other.
+func (e *NotSentError) Timeout() bool { return errors.Is(e.Err, context.DeadlineExceeded) }
 
 // HostError is an error of the transport below, and where it happened.
 type HostError struct {

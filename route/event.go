@@ -22,18 +22,24 @@ const (
 	PanicEnded                    // enough are usable again
 	ResolveFailed                 // the hosts stay as they are: Err
 	ReadStale                     // a replica answered for want of a primary
+
+	CookieIgnored   // of Writes: a cookie is not to be believed: Err
+	PositionIgnored // of Writes: time alone ends the pin: Reason
+	MarkedLate      // of Writes: the next request will not know of a write: Reason
 )
 
 // String returns the kind's name.
 func (k Kind) String() string {
 	return name(k, "unknown", "added", "removed", "ejected", "returned", "drained", "found ill", "found well",
-		"panic began", "panic ended", "resolve failed", "read stale")
+		"panic began", "panic ended", "resolve failed", "read stale",
+		"cookie ignored", "position ignored", "marked late")
 }
 
 // Event is something that happened in a Pool. Config.Observe gets it without any lock
 // held, may call back into the Pool, and its panics are contained. Events come in the
 // order in which they happened, on the goroutine that caused them or on one that is
-// already delivering; but for ReadStale, which comes on the goroutine of its request.
+// already delivering; but for ReadStale and those of Writes, which come on the goroutine
+// of their request.
 type Event struct {
 	Kind   Kind
 	Addr   string
@@ -65,12 +71,14 @@ func (p *Pool) deliver() {
 	p.events.Deliver(func(e Event) { p.tell(context.Background(), e) })
 }
 
-func (p *Pool) tell(ctx context.Context, e Event) {
-	if p.cfg.Observe == nil {
+func (p *Pool) tell(ctx context.Context, e Event) { tell(ctx, p.cfg.Observe, e) }
+
+func tell(ctx context.Context, observe func(context.Context, Event), e Event) {
+	if observe == nil {
 		return
 	}
 	defer func() { _ = recover() }() // an observer is not to fail what it observes
-	p.cfg.Observe(ctx, e)
+	observe(ctx, e)
 }
 
 // name is the word for a value of one of the small types.

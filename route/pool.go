@@ -20,13 +20,15 @@ type Pool struct {
 	names map[string]struct{}
 	base  *http.Transport // of Transport(nil); nil until there is one
 
-	view  atomic.Pointer[view] // nil until the first hosts are known
-	known chan struct{}        // closed then
+	view     atomic.Pointer[view] // nil until the first hosts are known
+	answered chan struct{}        // closed then, or when there was a first failure
 
 	mu        sync.Mutex
 	standings map[string]*standing
 	order     []string // of the addresses, as they came
 	closed    bool
+	changed   chan struct{} // holds one: the checks have something to look at
+	refused   error         // why there is no view
 	events    ordered.Queue[Event]
 
 	ctx    context.Context // of resolver and checks
@@ -41,7 +43,7 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{
-		cfg: cfg, begun: time.Now(), known: make(chan struct{}),
+		cfg: cfg, begun: time.Now(), answered: make(chan struct{}), changed: make(chan struct{}, 1),
 		names: make(map[string]struct{}), standings: make(map[string]*standing),
 	}
 	for _, service := range cfg.Names {
@@ -107,12 +109,12 @@ func (p *Pool) routes(service string) bool {
 }
 
 // present returns the hosts as they are now. It waits for the first ones, until the
-// caller leaves.
+// caller leaves or they cannot be found: to wait for the next try could be for ever.
 func (p *Pool) present(caller rt.Caller, now int64) (*view, error) {
 	v := p.view.Load()
 	if v == nil {
 		select {
-		case <-p.known:
+		case <-p.answered:
 		case <-p.ctx.Done():
 			return nil, ErrClosed
 		case <-caller.Ctx.Done():
@@ -120,7 +122,9 @@ func (p *Pool) present(caller rt.Caller, now int64) (*view, error) {
 		case <-caller.Cancel:
 			return nil, caller.Ended(time.Now())
 		}
-		v = p.view.Load()
+		if v = p.view.Load(); v == nil {
+			return nil, p.noHosts()
+		}
 	}
 	if now >= v.next {
 		v = p.refresh(now)
@@ -155,9 +159,8 @@ func (p *Pool) renew(now int64) *view {
 	was := p.view.Load()
 	v := newView(members, next, &p.cfg)
 	p.view.Store(v)
-	if was == nil {
-		close(p.known)
-	}
+	p.answer()
+	p.rouse()
 	if panicked := was != nil && was.all.panics; panicked != v.all.panics {
 		kind := PanicEnded
 		if v.all.panics {
@@ -168,73 +171,19 @@ func (p *Pool) renew(now int64) *view {
 	return v
 }
 
-// update takes what the Resolver, or the Config, says. Hosts that stay keep what is
-// known of them.
-func (p *Pool) update(hosts []Host, err error) {
-	defer p.deliver()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return
-	}
-	var members []member
-	if err == nil {
-		members, err = readHosts(hosts)
-	}
-	if err != nil {
-		p.events.Put(Event{Kind: ResolveFailed, Err: err})
-		return
-	}
-	now := p.now()
-	latency, _ := p.typical()
-	order := make([]string, 0, len(members))
-	standings := make(map[string]*standing, len(members))
-	for _, m := range members {
-		s := p.standings[m.addr]
-		if s == nil || s.scheme != m.scheme {
-			s = &standing{member: m}
-			s.since.Store(now)
-			s.latency.Store(math.Float64bits(latency))
-			s.heard.Store(now)
-			p.events.Put(Event{Kind: Added, Addr: m.addr})
-		}
-		s.weight, s.zone, s.role = m.weight, m.zone, m.role
-		standings[m.addr] = s
-		order = append(order, m.addr)
-	}
-	for addr := range p.standings {
-		if standings[addr] == nil {
-			p.events.Put(Event{Kind: Removed, Addr: addr})
-		}
-	}
-	p.standings, p.order = standings, order
-	p.renew(now)
-}
-
-// typical returns the mean latency of the hosts of which one is known: what a new host
-// is taken for. It needs the lock.
-func (p *Pool) typical() (latency float64, hosts int) {
-	for _, s := range p.standings {
-		if l := math.Float64frombits(s.latency.Load()); l > 0 {
-			latency += l
-			hosts++
-		}
-	}
-	return latency / float64(max(hosts, 1)), hosts
-}
-
-// settle takes what came of a request that m had.
-func (p *Pool) settle(m *member, o Outcome, now int64) {
-	why := m.count(o, now, &p.cfg)
+// settle takes what came of a request that m had, and why it might be ejected.
+func (p *Pool) settle(m *member, o Outcome, why string) {
 	switch {
-	case m.health == probation && o == Success:
+	case m.turn == 0:
+		if why != "" {
+			p.eject(m, why)
+		}
+	case o == Success:
 		p.readmit(m)
-	case m.health == probation && o == Failure:
+	case o == Failure:
 		p.eject(m, onceAgain)
-	case m.health == probation:
-		m.trial.Store(false) // nothing was found out
-	case why != "":
-		p.eject(m, why)
+	default:
+		m.endTurn() // nothing was found out
 	}
 }
 
@@ -243,35 +192,37 @@ func (p *Pool) readmit(m *member) {
 	defer p.deliver()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m.trial.Store(false)
+	defer m.endTurn()
+	now := p.now()
 	s := p.standings[m.addr]
-	if s == nil || s.host != m.host || !s.onProbation {
+	if s == nil || s.host != m.host || s.healthAt(now) != probation {
 		return
 	}
-	now := p.now()
 	s.comeBack(now)
 	p.events.Put(Event{Kind: Returned, Addr: m.addr})
 	p.renew(now)
 }
 
 // eject takes a host out, unless too many are, or it is not behind the others after
-// all.
+// all. While it is on probation, nothing counts but the request that finds out: others
+// may be of before.
 func (p *Pool) eject(m *member, why string) {
 	defer p.deliver()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer m.endTurn()
 	now := p.now()
 	s := p.standings[m.addr]
-	if s == nil || s.host != m.host || now < s.until {
+	if s == nil || s.host != m.host || now < s.until || s.onProbation != (why == onceAgain) {
 		return
 	}
 	if why == behind && !p.isBehind(s, now) {
 		return
 	}
-	if !s.onProbation && !p.canSpare(s, now) {
+	if why != onceAgain && !p.canSpare(s, now) {
 		return
 	}
-	d := s.eject(now, &p.cfg)
+	d := s.eject(now, why, &p.cfg)
 	p.events.Put(Event{Kind: Ejected, Addr: m.addr, Reason: why, For: d})
 	p.renew(now)
 }
@@ -299,7 +250,7 @@ func (p *Pool) canSpare(s *standing, now int64) bool {
 		case ejected, probation:
 			out++
 		case well:
-			if other != s && (other.role == s.role || other.role == Any) {
+			if other != s && (other.role != Replica || s.role == Replica) {
 				peers++
 			}
 		default:
@@ -320,8 +271,7 @@ func (p *Pool) drain(m *member) {
 	}
 	was := s.healthAt(now)
 	s.drained = now + int64(p.cfg.DrainTime)
-	s.onProbation = true // when it is back: what says that it drains may be gone by then
-	s.trial.Store(false)
+	s.leave(now, s.drained) // with a probation: what says that it drains may be gone by then
 	if was != draining {
 		p.events.Put(Event{Kind: Drained, Addr: m.addr, For: p.cfg.DrainTime})
 		p.renew(now)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/failsoft/failsoft/internal/attempt"
 	"github.com/failsoft/failsoft/internal/rt"
 )
 
@@ -31,26 +32,46 @@ func (p *Pool) pick(req *http.Request, now int64) (m *member, staleRead bool, er
 
 // byRole finds the host for a request where there are primaries and replicas.
 func (p *Pool) byRole(v *view, req *http.Request, now int64) (m *member, staleRead bool, err error) {
-	safe := isSafe(req.Method)
-	pin := pinOf(req.Context(), p.cfg.Store)
-	if safe {
-		suits := func(m *member) bool { return p.mayRead(m, pin) }
-		if m = v.reads.pickSuitable(tried(req), suits, now, &p.cfg); m != nil {
-			return m, false, nil
-		}
+	hosts := tried(req)
+	if isSafe(req.Method) {
+		return p.toRead(v, hosts, pinOf(req.Context(), p.cfg.Store), now)
 	}
-	if !v.writes.none || !safe { // somebody has to be asked to write
-		if m = v.writes.pick(tried(req), nil, now, &p.cfg); m != nil {
-			return m, false, nil
-		}
-	}
-	if !safe || p.cfg.NoPrimary == Refuse && pin != nil {
+	if m = v.writes.pick(hosts, nil, now, &p.cfg); m == nil { // well or not, somebody has to be asked to write
 		return nil, false, ErrNoPrimary
 	}
-	if m = v.reads.pick(tried(req), nil, now, &p.cfg); m == nil {
-		m = v.all.pick(tried(req), nil, now, &p.cfg)
+	return m, false, nil
+}
+
+// toRead finds the host for a read: a replica, or else a primary, that no attempt of
+// the call went to; or else any of them; or else what Config.NoPrimary says.
+func (p *Pool) toRead(v *view, hosts *attempt.Hosts, pin *pin, now int64) (m *member, staleRead bool, err error) {
+	untried := func(m *member) bool { return hosts.Rank(m.addr) < 0 }
+	suits := func(m *member) bool { return p.mayRead(m, pin) }
+	// A replica on probation gets one request at a time: there is a primary for the rest.
+	first := func(m *member) bool { return m.isFree(now, false) && untried(m) && suits(m) }
+	if hosts == nil && pin == nil && p.cfg.Lag == nil && !v.reads.usable.free {
+		first = nil // it would say the same of all, more slowly
 	}
-	return m, m != nil && m.role == Replica && pin != nil, nil
+	if m = v.reads.pickSuitable(hosts, first, now, &p.cfg); m != nil {
+		return m, false, nil
+	}
+	// Where nobody is well the checks are more likely wrong than all of the hosts.
+	if isOut := v.writes.none && !v.reads.none; !isOut {
+		if m = v.writes.pick(hosts, untried, now, &p.cfg); m == nil {
+			m = v.all.pick(hosts, func(m *member) bool { return m.role != Replica || suits(m) }, now, &p.cfg)
+		}
+	} else if m = v.reads.pick(hosts, suits, now, &p.cfg); m == nil {
+		// A primary that drains still answers. It is asked once: it may be gone.
+		m = v.writes.pick(hosts, func(m *member) bool { return m.health == draining && untried(m) }, now, &p.cfg)
+	}
+	switch {
+	case m != nil:
+		return m, false, nil
+	case p.cfg.NoPrimary == Refuse:
+		return nil, false, ErrNoPrimary
+	}
+	m = v.reads.pick(hosts, nil, now, &p.cfg)
+	return m, m != nil && m.role == Replica, nil
 }
 
 // isSafe reports whether a method only reads (RFC 9110, section 9.2.1).
@@ -63,13 +84,10 @@ func isSafe(method string) bool {
 	}
 }
 
-// mayRead reports whether a host may answer a read: it is not too far behind, and has
-// what the session has written.
+// mayRead reports whether a host may answer a read in a primary's place: it is not too
+// far behind, and has what the session has written.
 func (p *Pool) mayRead(m *member, pin *pin) bool {
-	if m.role != Replica {
-		return true
-	}
-	if p.cfg.Lag == nil {
+	if m.role != Replica || p.cfg.Lag == nil {
 		return pin == nil
 	}
 	lag, position, known := p.lagOf(m.addr)

@@ -7,13 +7,17 @@ import (
 
 // HostSnapshot is what is known of a host.
 type HostSnapshot struct {
-	Addr     string
-	Zone     string
-	Role     Role
-	Weight   float64
-	Health   string        // well, probation, ill, ejected, draining
-	For      time.Duration // how much longer it is ejected, or drains
-	Picks    uint64
+	Addr   string
+	Zone   string
+	Role   Role
+	Weight float64
+	Health string        // well, probation, ill, ejected, draining
+	For    time.Duration // how much longer it is ejected, or drains
+	Picks  uint64
+
+	Ejections uint64 // so far
+	Why       string // it was ejected, the last time
+
 	InFlight int64
 	Latency  time.Duration // to the headers: the peak, decaying
 	Troubles float64       // failures, decaying
@@ -44,7 +48,8 @@ func (p *Pool) Snapshot() Snapshot {
 			Addr: addr, Zone: s.zone, Role: s.role, Weight: s.weight,
 			Health: s.healthAt(now).String(), For: max(time.Duration(max(s.until, s.drained)-now), 0),
 			Picks: s.picks.Load(), InFlight: s.inFlight.Load(), Good: good, Wrong: wrong,
-			Latency:  time.Duration(math.Float64frombits(s.latency.Load())),
+			Ejections: s.ejections, Why: s.why,
+			Latency:  time.Duration(fade(math.Float64frombits(s.latency.Load()), since, float64(p.cfg.Decay))),
 			Troubles: fade(math.Float64frombits(s.troubles.Load()), since, float64(troubleTime)),
 		})
 	}

@@ -2,7 +2,6 @@ package route
 
 import (
 	"math"
-	"math/rand/v2"
 	"time"
 )
 
@@ -15,9 +14,14 @@ type standing struct {
 	isIll       bool
 	until       int64 // when an ejection ends
 	drained     int64 // until when no new work is wanted
+	left        int64 // when it was ejected, or began to drain
 	times       int   // ejections in a row
 	last        time.Duration
 	returned    int64
+	hurried     bool // checks have brought its probation forward; once will do
+	ejections   uint64
+	why         string // of the last ejection
+	checks      checks
 }
 
 // healthAt is how the host is at now.
@@ -47,27 +51,37 @@ func (s *standing) changes(now int64) int64 {
 	return next
 }
 
-// eject takes the host out for a time that doubles while it does not stay well for as
-// long in between.
-func (s *standing) eject(now int64, cfg *Config) time.Duration {
-	if time.Duration(now-s.returned) > max(10*s.last, time.Minute) {
+// leave begins what ends with a probation, at until. A request that has been looking for
+// a host since before must not take the place of the one that finds out then.
+func (s *standing) leave(now, until int64) {
+	if !s.onProbation && time.Duration(now-s.returned) > max(10*s.last, time.Minute) {
 		s.times = 0
 	}
+	s.onProbation, s.left = true, now
+	s.trial.Store(until)
+	s.checks.good = 0
+}
+
+// eject takes the host out for a time that doubles while it does not stay well for ten
+// times as long in between.
+func (s *standing) eject(now int64, why string, cfg *Config) time.Duration {
+	s.leave(now, math.MaxInt64)
 	d := cfg.EjectTime
 	for range s.times {
 		d = min(2*d, cfg.MaxEjectTime)
 	}
 	s.times++
-	s.last = time.Duration((0.8 + 0.4*rand.Float64()) * float64(d))
+	s.ejections++
+	s.why = why
+	s.last = jittered(d)
 	s.until = now + int64(s.last)
-	s.onProbation = true
-	s.trial.Store(false)
+	s.trial.Store(s.until)
 	return s.last
 }
 
 // comeBack makes the host one of those that are well.
 func (s *standing) comeBack(now int64) {
-	s.onProbation, s.returned = false, now
+	s.onProbation, s.hurried, s.returned = false, false, now
 	s.since.Store(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,13 +101,12 @@ const (
 	rateMin  = 20
 )
 
-// count counts what came of a request, and returns why the host might be ejected.
+// count counts what came of a request, and returns why the host might be ejected. It
+// needs the lock.
 func (h *host) count(o Outcome, now int64, cfg *Config) (why string) {
 	if o != Success && o != Failure {
 		return ""
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.fadeCounts(now)
 	if o == Success {
 		h.good++
@@ -113,8 +126,9 @@ func (h *host) count(o Outcome, now int64, cfg *Config) (why string) {
 }
 
 func (h *host) fadeCounts(now int64) {
-	left := math.Exp(-float64(max(now-h.counted, 0)) / rateTime)
-	h.good, h.wrong, h.counted = h.good*left, h.wrong*left, now
+	since := float64(max(now-h.counted, 0))
+	h.good, h.wrong = fade(h.good, since, rateTime), fade(h.wrong, since, rateTime)
+	h.counted = now
 }
 
 // counts returns the good and the wrong requests of late.

@@ -1,7 +1,6 @@
 package route
 
 import (
-	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -20,17 +19,18 @@ import (
 //
 // Where next is nil it makes a transport of its own, which keeps enough idle
 // connections to each host and verifies certificates for Config.TLSName. All
-// Transport(nil) of a Pool share it.
+// Transport(nil) of a Pool share it. Requests for other names, whose certificates are
+// others, go through http.DefaultTransport then.
 func (p *Pool) Transport(next http.RoundTripper) http.RoundTripper {
 	if next != nil {
-		return &transport{pool: p, next: next, tls: p.cfg.TLSNameHandled}
+		return &transport{pool: p, next: next, abroad: next, tls: p.cfg.TLSNameHandled}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.base == nil {
 		p.base = newBase(&p.cfg)
 	}
-	return &transport{pool: p, next: p.base, tls: true}
+	return &transport{pool: p, next: p.base, abroad: http.DefaultTransport, tls: true}
 }
 
 // newBase returns a transport for few hosts and many requests: the one of net/http
@@ -57,20 +57,21 @@ func newBase(cfg *Config) *http.Transport {
 }
 
 type transport struct {
-	pool *Pool
-	next http.RoundTripper
-	tls  bool // it looks for the service's name in certificates
+	pool   *Pool
+	next   http.RoundTripper
+	abroad http.RoundTripper // for what is not the Pool's
+	tls    bool              // next looks for the service's name in certificates
 }
 
 // RoundTrip picks a host, sends, and learns.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil || !t.pool.routes(req.URL.Host) {
-		return t.next.RoundTrip(req)
+		return t.abroad.RoundTrip(req)
 	}
 	now := t.pool.now()
 	m, staleRead, err := t.pool.pick(req, now)
-	if err == nil && !t.tls && schemeOf(req, m) == "https" {
-		m.trial.Store(false)
+	if err == nil && !t.tls && schemeOf(req, m) == schemeHTTPS {
+		m.endTurn()
 		err = ErrTLSName
 	}
 	if err != nil {
@@ -87,8 +88,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// CloseIdleConnections closes those of the transport below.
-func (t *transport) CloseIdleConnections() { rt.CloseIdle(t.next) }
+// CloseIdleConnections closes those of the transports below.
+func (t *transport) CloseIdleConnections() {
+	rt.CloseIdle(t.next)
+	if t.abroad != t.next {
+		rt.CloseIdle(t.abroad)
+	}
+}
 
 func schemeOf(req *http.Request, m *member) string {
 	if m.scheme != "" {
@@ -101,7 +107,6 @@ func schemeOf(req *http.Request, m *member) string {
 type visit struct {
 	pool  *Pool
 	host  *member
-	ctx   context.Context
 	begun int64
 	over  bool // it is no longer in flight
 
@@ -112,7 +117,7 @@ type visit struct {
 
 // visit makes the attempt's own request. It shares header and body with the caller's.
 func (t *transport) visit(req *http.Request, m *member, now int64) *visit {
-	v := &visit{pool: t.pool, host: m, ctx: req.Context(), begun: now, req: *req, url: *req.URL}
+	v := &visit{pool: t.pool, host: m, begun: now, req: *req, url: *req.URL}
 	v.req.URL = &v.url
 	v.url.Host, v.url.Scheme = m.addr, schemeOf(req, m)
 	switch {
@@ -149,28 +154,31 @@ func (v *visit) send(next http.RoundTripper) (resp *http.Response, err error) {
 // learn takes what the headers, or the lack of them, tell.
 func (v *visit) learn(o Outcome) {
 	now := v.pool.now()
-	v.host.learn(now-v.begun, now, o, &v.pool.cfg)
-	v.pool.settle(v.host, o, now)
+	v.pool.settle(v.host, o, v.host.learn(now-v.begun, now, o, &v.pool.cfg))
 }
 
 // heed takes what the host says of itself.
 func (v *visit) heed(resp *http.Response) {
-	cfg := &v.pool.cfg
-	if cfg.DrainTime == Off {
-		return
-	}
-	if said := resp.Header[cfg.DrainHeader]; len(said) > 0 && said[0] == "drain" {
+	if v.pool.saysDrain(resp) {
 		v.pool.drain(v.host)
 	}
+}
+
+func (p *Pool) saysDrain(resp *http.Response) bool {
+	if p.cfg.DrainTime == Off {
+		return false
+	}
+	said := resp.Header[p.cfg.DrainHeader]
+	return len(said) > 0 && said[0] == "drain"
 }
 
 // BodyEnd ends the visit. A body that breaks off is a failure, whatever its status was.
 func (v *visit) BodyEnd(err error) {
 	defer v.leave()
 	if err != nil && v.judge(nil, err) == Failure {
-		now := v.pool.now()
-		v.host.learn(0, now, Failure, &v.pool.cfg)
-		v.pool.settle(v.host, Failure, now)
+		if why := v.host.broke(v.pool.now(), &v.pool.cfg); why != "" {
+			v.pool.eject(v.host, why)
+		}
 	}
 }
 
@@ -184,12 +192,12 @@ func (v *visit) leave() {
 // judge says what an answer or an error says of the host. A func of the user's that
 // panics has no opinion.
 func (v *visit) judge(resp *http.Response, err error) Outcome {
-	kind := outcome.Of(v.ctx, resp, err)
+	kind := outcome.Of(v.req.Context(), resp, err)
 	switch kind {
 	case outcome.Canceled, outcome.Refused:
 		return Ignore
 	case outcome.Timeout:
-		if v.ctx.Err() != nil && v.pool.now()-v.begun < v.host.patience() {
+		if v.hasEnded() && v.pool.now()-v.begun < v.host.patience() {
 			return Ignore // the caller had no time for it
 		}
 	default:
@@ -208,6 +216,9 @@ func (v *visit) judge(resp *http.Response, err error) Outcome {
 		return Failure
 	}
 }
+
+// hasEnded reports whether the caller's own end has come.
+func (v *visit) hasEnded() bool { return rt.CallerOf(&v.req).Ended(time.Now()) != nil }
 
 func (p *Pool) asks(resp *http.Response, err error) (o Outcome) {
 	if p.cfg.Judge == nil {

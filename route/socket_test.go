@@ -1,0 +1,104 @@
+package route_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/failsoft/failsoft/route"
+)
+
+// 6,400 requests by 64 workers to 2 hosts open about as many connections as there are
+// workers for each, and not one for each request.
+func TestPoolKeepsItsConnections(t *testing.T) {
+	var opened atomic.Int64
+	var hosts []route.Host
+	for range 2 {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "hello")
+		}))
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				opened.Add(1)
+			}
+		}
+		server.Start()
+		t.Cleanup(server.Close)
+		hosts = append(hosts, route.Host{Addr: server.URL})
+	}
+	pool := route.MustNew(route.Config{Names: []string{"shop"}, Hosts: hosts})
+	defer pool.Close(t.Context())
+	next := pool.Transport(nil)
+	var all sync.WaitGroup
+	var failed atomic.Int64
+	for range 64 {
+		all.Go(func() {
+			for range 100 {
+				if status, err := get(t.Context(), next); err != nil || status != http.StatusOK {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d connections", opened.Load())
+	assert.Zero(t, failed.Load())
+	assert.LessOrEqual(t, opened.Load(), int64(130))
+}
+
+// Races: picks, ejections, probations, drains, checks and snapshots at once.
+func TestRequirement4UnderLoad(t *testing.T) {
+	var hosts []route.Host
+	var turn atomic.Int64
+	for i := range 4 {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			bad := turn.Load()%4 == int64(i)
+			switch {
+			case bad && r.URL.Path == "/health" && turn.Load()%3 == 0, bad && turn.Load()%3 == 1:
+				w.WriteHeader(http.StatusServiceUnavailable)
+			case bad && turn.Load()%3 == 2:
+				w.Header().Set("X-Health", "drain")
+			}
+		}))
+		t.Cleanup(server.Close)
+		hosts = append(hosts, route.Host{Addr: server.URL})
+	}
+	d := &diary{}
+	pool, err := route.New(route.Config{
+		Names: []string{"shop"}, Hosts: hosts, EjectTime: 20 * ms, DrainTime: 20 * ms, Observe: d.observe,
+		Check: route.Check{Path: "/health", Every: 10 * ms, Fall: 1, Rise: 1},
+	})
+	require.NoError(t, err)
+	next := pool.Transport(nil)
+	var all sync.WaitGroup
+	end := time.Now().Add(time.Second)
+	for range 8 {
+		all.Go(func() {
+			for time.Now().Before(end) {
+				_, err := get(t.Context(), next)
+				assert.NoError(t, err)
+			}
+		})
+	}
+	for time.Now().Before(end) {
+		turn.Add(1)
+		_ = pool.Snapshot()
+		<-time.After(25 * ms)
+	}
+	all.Wait()
+	require.NoError(t, pool.Close(t.Context()))
+	for _, h := range pool.Snapshot().Hosts {
+		assert.Zero(t, h.InFlight)
+	}
+	for _, kind := range []route.Kind{route.Ejected, route.Returned, route.Drained, route.FoundIll, route.FoundWell} {
+		assert.NotEmpty(t, d.of(kind), kind.String())
+	}
+}
