@@ -121,7 +121,7 @@ func TestBreakerDoesNotCountRefusalsOfALimiter(t *testing.T) {
 // A circuit that opens inside of a limiter says nothing of load.
 func TestLimiterDoesNotSampleRefusalsOfABreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{OpenTime: time.Hour, MaxOpenTime: time.Hour}})
+		breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{OpenTime: 24 * time.Hour, MaxOpenTime: 24 * time.Hour}})
 		require.NoError(t, breakers.Trip("shop.test"))
 		l := backpressure.MustNew(backpressure.Config{CPUThreshold: backpressure.Off, StartLimit: 4})
 		rt := l.Transport(breakers.Transport(base(fine)))

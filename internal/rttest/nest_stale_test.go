@@ -48,7 +48,10 @@ func fresh(status int) (base, *int) {
 func TestCacheAnswersForAnOpenCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server, sent := fresh(http.StatusServiceUnavailable)
-		breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{Consecutive: 1, OpenTime: time.Minute}})
+		// The time is drawn from zero on: a long bound makes less than six seconds unlikely.
+		breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{
+			Consecutive: 1, OpenTime: 24 * time.Hour, MaxOpenTime: 24 * time.Hour,
+		}})
 		transport := cached(false).Transport(breakers.Transport(server))
 		for second, asked := range []int{1, 2, 2, 2} {
 			resp, err := fetch(t, transport)
