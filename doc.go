@@ -14,13 +14,13 @@
 //	stale    an old answer now beats a new answer too late: an HTTP cache
 //
 //	backpressure  admit what can be finished in time, refuse the rest at once
+//	route         send each attempt to a healthy host, and never twice to the same
 //
 //	healthcheck         know your own health without asking on every request
 //	healthcheck/checks  ready-made probes: databases, HTTP, certificates, disks, …
 //	healthcheck/spool   take services out by files, as hacheck does
 //
-// To come, and already part of the plan below: route (to a healthy host, never twice
-// to the same), telemetry (OpenTelemetry for all of them).
+// To come: telemetry (OpenTelemetry for all of them).
 //
 // # One brain, several doors
 //
@@ -36,6 +36,7 @@
 //	breaker       Transport  Handler           Do, Run    Allow, Admin
 //	stale         Transport  Handler           Loader     PurgeURL, Purger
 //	backpressure  Transport  Handler           Do, Run    Acquire, TryAcquire, Free
+//	route         Transport  Writes.Handler               MarkDirty
 //	healthcheck              Handler, Require             Override, Admin, Shutdown
 //
 // retry and hedge have no Handler: a handler's writes have gone to the client,
