@@ -35,7 +35,7 @@
 //	hedge         Transport                    Do, Run
 //	breaker       Transport  Handler           Do, Run    Allow, Admin
 //	stale         Transport  Handler           Loader     PurgeURL, Purger
-//	backpressure  Transport  Handler           Do, Run    Acquire, TryAcquire, Free
+//	backpressure  Transport  Handler           Do, Run    Acquire, Await, Free
 //	route         Transport  Writes.Handler               MarkDirty
 //	healthcheck              Handler, Require             Override, Admin, Shutdown
 //

@@ -1,7 +1,6 @@
 package backpressure
 
 import (
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,17 +70,14 @@ func (c *cell) ask(req *request, now int64, patience time.Duration) admission {
 		return c.admitLocked(req.class, now)
 	}
 	c.calc.asked(true)
-	wait := c.waitLocked(req.class, req.share)
+	wait := c.waitLocked(req, now)
 	if wait > patience-patience/edge || patience <= 0 {
 		return c.refuseLocked(req.class, AtLimit, wait)
 	}
-	if c.queued >= maxQueued && !c.evictLocked(req.class) {
+	if c.queued >= maxQueued && !c.evictLocked(req) {
 		return c.refuseLocked(req.class, AtLimit, wait)
 	}
-	w := &waiter{class: req.class, since: now, ready: make(chan verdict, 1), share: req.share}
-	c.queues[req.class.rank()].push(w)
-	c.queued++
-	return admission{waiter: w}
+	return admission{waiter: c.enqueueLocked(req, now)}
 }
 
 // edge is the part of a caller's patience that a prediction must leave: where it
@@ -94,10 +90,16 @@ const maxQueued = 10_000
 // hasPlaceLocked reports whether a call may start at once: nobody who matters as much
 // waits, and its share of the limit is not used up.
 func (c *cell) hasPlaceLocked(req *request, now int64) bool {
-	if c.queued > 0 && c.aheadLocked(req.class) > 0 {
-		return false
+	if c.queued > 0 && c.waitingLocked(req.class) > 0 {
+		return c.passesLocked(req, now)
 	}
 	return c.mayStartLocked(req.class, req.share, now)
+}
+
+// passesLocked reports whether a call may start though others wait that matter more: a
+// background call that has its turn.
+func (c *cell) passesLocked(req *request, now int64) bool {
+	return req.class == Background && c.queues[Background.rank()].len == 0 && c.starvesLocked(now)
 }
 
 // mayStartLocked reports whether a share of the limit is not used up.
@@ -178,6 +180,9 @@ func (c *cell) release(at int32, gen uint32, outcome Outcome, now int64) (change
 
 func (c *cell) sampleLocked(s *slot, outcome Outcome, now int64) (changed Reason) {
 	took := now - s.start
+	if took < 0 {
+		return Unchanged // excused for longer than it took: it waited for two things at once
+	}
 	if outcome == Success {
 		if c.latency == 0 {
 			c.latency = float64(took)
@@ -190,108 +195,4 @@ func (c *cell) sampleLocked(s *slot, outcome Outcome, now int64) (changed Reason
 		}
 	}
 	return changed
-}
-
-// freedLocked gives the place that has become free to who waits.
-func (c *cell) freedLocked(now int64) {
-	if c.queued > 0 || c.inFlight+1 >= c.limit { // otherwise places come faster than calls
-		gap := float64(now - c.freed)
-		if c.latency > 0 {
-			gap = min(gap, c.latency) // what took longer than a call was idleness
-		}
-		if c.gap == 0 {
-			c.gap = gap
-		}
-		c.gap += 0.1 * (gap - c.gap)
-	}
-	c.freed = now
-	c.serveLocked(now)
-}
-
-// serveLocked lets in as many of those who wait as there are places.
-func (c *cell) serveLocked(now int64) {
-	for c.queued > 0 {
-		w := c.nextLocked(now)
-		if w == nil {
-			return
-		}
-		a := c.admitLocked(w.class, now)
-		w.ready <- verdict{slot: a.slot, gen: a.gen}
-	}
-}
-
-// nextLocked takes who is to be let in next out of the queues.
-func (c *cell) nextLocked(now int64) *waiter {
-	for rank := range c.queues {
-		q := &c.queues[rank]
-		w := q.peek(c.newestFirst())
-		if w == nil {
-			continue
-		}
-		if !c.mayStartLocked(w.class, w.share, now) {
-			return nil // who comes after does not matter more
-		}
-		q.remove(w)
-		c.queued--
-		return w
-	}
-	return nil
-}
-
-func (c *cell) newestFirst() bool { return c.cfg.NewestFirst }
-
-// aheadLocked counts those who would be served before a newcomer of a class.
-func (c *cell) aheadLocked(class Class) (n int) {
-	for rank := 0; rank <= class.rank(); rank++ {
-		n += c.queues[rank].len
-	}
-	return n
-}
-
-// predictLocked is how long a newcomer of the default class would wait.
-func (c *cell) predictLocked() time.Duration { return c.waitLocked(Default, shares[Default.rank()]) }
-
-// waitLocked is how long a newcomer of a class would wait that has a share of the
-// limit: as many places have to be given back as take its turn, and bring those that
-// are in use below its share.
-func (c *cell) waitLocked(class Class, share float64) time.Duration {
-	places := c.aheadLocked(class) + 1
-	if c.newestFirst() {
-		places -= c.queues[class.rank()].len
-	}
-	places += max(c.inFlight-max(int(math.Ceil(c.placesLocked(share))), 1), 0)
-	gap := c.gap
-	if gap == 0 {
-		gap = c.latency / float64(max(c.limit, 1))
-	}
-	return time.Duration(float64(places) * gap)
-}
-
-// evictLocked makes room in a full queue by refusing who matters less.
-func (c *cell) evictLocked(class Class) bool {
-	for rank := len(c.queues) - 1; rank > class.rank(); rank-- {
-		if w := c.queues[rank].peek(true); w != nil {
-			c.queues[rank].remove(w)
-			c.queued--
-			c.counts.Refused[w.class]++
-			w.ready <- verdict{refused: true}
-			return true
-		}
-	}
-	return false
-}
-
-// withdraw takes a waiter that has given up out of its queue. If it has been let in
-// meanwhile, its place is in the channel, and the caller's to give back.
-func (c *cell) withdraw(w *waiter, now int64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !w.queued {
-		return false
-	}
-	c.queues[w.class.rank()].remove(w)
-	c.queued--
-	c.counts.Refused[w.class]++
-	c.serveLocked(now) // who came after it may have a larger share
-	return true
 }

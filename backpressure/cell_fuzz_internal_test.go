@@ -38,12 +38,14 @@ func (p *program) next(op, arg byte) {
 
 func (p *program) ask(arg byte) {
 	class := Class(arg % byte(classes))
-	req := request{class: class, share: share(class, uint64(arg), arg >= 128)}
+	req := request{class: class, tenant: uint64(arg), known: arg >= 128}
+	req.share = share(class, req.tenant, req.known)
 	inFlight, queued := p.c.inFlight, p.c.queued
 	a := p.c.ask(&req, p.now, fuzzWait)
 	switch {
 	case a.waiter != nil:
 		p.waiters = append(p.waiters, a.waiter)
+		p.collect()
 	case a.reason == 0:
 		p.in = append(p.in, a)
 		require.LessOrEqual(p.t, p.c.inFlight, p.most(), "let in above the limit")
@@ -83,7 +85,7 @@ func (p *program) collect() {
 			return false
 		}
 		v := <-w.ready
-		require.False(p.t, w.queued)
+		require.Nil(p.t, w.flow)
 		if !v.refused {
 			p.in = append(p.in, admission{slot: v.slot, gen: v.gen})
 			require.LessOrEqual(p.t, p.c.inFlight, p.most(), "served above the limit")

@@ -124,16 +124,6 @@ func TestSharesFallByCohortAndNeverCrossClasses(t *testing.T) {
 	assert.InDelta(t, share(Default, 5, true), share(Default, 5+cohorts, true), 0)
 }
 
-func TestPlacesOfClassesDoNotOverlap(t *testing.T) {
-	for class := range classes {
-		low, high := float64(class.rank())/float64(classes), float64(class.rank()+1)/float64(classes)
-		for tenant := range uint64(1000) {
-			p := place(class, tenant, tenant%2 == 0)
-			assert.True(t, low <= p && p < high, "%v: %v", class, p)
-		}
-	}
-}
-
 func TestCellBackgroundDoesNotStarveForEver(t *testing.T) {
 	c := fixedCell(10, Config{})
 	fill(t, c, 9, 0)
@@ -206,12 +196,12 @@ func TestQueueKeepsItsOrder(t *testing.T) {
 	var all []*waiter
 	for range 5 {
 		w := &waiter{}
-		q.push(w)
+		q.push(of(Default), w, false)
 		all = append(all, w)
 	}
 	for _, i := range []int{2, 4, 0} { // middle, newest, oldest
 		q.remove(all[i])
-		assert.False(t, all[i].queued)
+		assert.Nil(t, all[i].flow)
 	}
 	assert.Equal(t, 2, q.len)
 	assert.Same(t, all[1], q.peek(false))

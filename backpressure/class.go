@@ -2,7 +2,6 @@ package backpressure
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -105,18 +104,6 @@ func (c Class) rank() int {
 // cohorts is how many parts a class is shed in: so many that it is smooth.
 const cohorts = 128
 
-// place is where a request stands in the order of shedding: 0 is shed last, just
-// below 1 first. The requests of one tenant stand together, so that some tenants are
-// served and others are not, instead of each of them now and then; those without a
-// tenant stand anywhere.
-func place(c Class, tenant uint64, known bool) float64 {
-	within := rand.Float64()
-	if known {
-		within = float64(tenant%cohorts) / cohorts
-	}
-	return (float64(c.rank()) + within) / float64(classes)
-}
-
 // trickle lets a Background request by a gate that is shut to its class, if none has
 // been let by for a second: what nobody waits for has to be done some day.
 type trickle struct{ last atomic.Int64 }
@@ -135,7 +122,7 @@ func (t *trickle) passes(req *request, now int64) bool {
 var shares = [classes + 1]float64{1.1, 1, 0.9, 0.8, 0.7} //nolint:gochecknoglobals // a constant, but for Go's types
 
 // share is the part of the limit up to which a request is let in. Those without a
-// tenant have all of their class's.
+// tenant have all of their class's, where there are none; see drawn.
 func share(c Class, tenant uint64, known bool) float64 {
 	rank := c.rank()
 	if !known {

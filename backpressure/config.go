@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path"
 	"runtime"
 	"strings"
 	"time"
 )
 
-// Off switches a gate off, where a Config takes it.
+// Off switches something off, in the fields of a Config that say what it means there.
 const Off = -1
 
 // The defaults of a Config.
@@ -41,8 +42,8 @@ const (
 // Adaptive finds the limit by what it does to latency. It is the default.
 func Adaptive() Limit { return Limit{} }
 
-// AIMD grows the limit slowly while calls are quick, and cuts it by 30 % when they
-// take twice as long as they used to: for what never becomes slower for reasons of
+// AIMD grows the limit slowly while calls are quick, and cuts it to 0.6 when they take
+// twice as long as they used to: for what never becomes slower for reasons of
 // its own.
 func AIMD() Limit { return Limit{kind: isAIMD} }
 
@@ -113,19 +114,21 @@ type Config struct {
 	Tenant func(*http.Request) string `json:"-"`
 
 	// Bypass says which requests Handler lets in whatever happens; they are counted.
-	// Nil means those for /livez, /readyz, /healthz, /metrics and below /debug/pprof/.
+	// Nil means those for /livez, /readyz, /healthz, /metrics and below /debug/pprof/,
+	// spelled just so: behind dots, doubled or escaped slashes may be anything.
 	Bypass func(*http.Request) bool `json:"-"`
 
 	// Stream says which requests are for streams: they hold a place of MaxStreams
 	// instead of one of the limit, and their latency means nothing. Those that turn out
 	// to be streams (101, Hijack, text/event-stream, application/grpc) change places
-	// then, if there is one.
+	// then, if there is one. For gRPC that is all calls, as the headers do not say which
+	// of them have one answer only: Acquire in an interceptor finds a limit for those.
 	Stream func(*http.Request) bool `json:"-"`
 
 	// Judge says what an answer or error tells of load. Nil, or ByRule, means: 503,
 	// 504, timeouts and on the client 429 are Overload; what the caller has left,
 	// refusals of our own, and other errors, 4xx and 5xx are Ignore, as they are quick
-	// for reasons of their own; the rest is Success.
+	// for reasons of their own; the rest is Success. If it panics, the call is Ignore.
 	Judge func(*http.Response, error) Outcome `json:"-"`
 
 	// JudgeError is Judge for Do, Run and Permit.Release.
@@ -139,22 +142,34 @@ type Config struct {
 	// most 32.
 	MinLimit, MaxLimit, StartLimit int
 
-	// MaxStreams bounds the streams of a key. Zero means 10,000; or Off, for no bound.
+	// MaxStreams bounds the streams of a key. Zero means 10,000; Off means no bound.
 	MaxStreams int
 
 	// MaxWait is how long a call waits for a place. One that would have to wait
 	// longer, going by how fast places become free, or for more than half of what is
-	// left until its deadline, is refused at once. Zero means 20 ms; or Off, to
-	// refuse whoever finds no place.
+	// left until its deadline, is refused at once; and after that time, should the
+	// prediction have been wrong. Zero means 20 ms; Off means no waiting: who finds no
+	// place is refused.
 	MaxWait time.Duration
 
 	// NewestFirst serves who came last first, within a class: for requests without
-	// deadlines whose callers give up unseen.
+	// deadlines whose callers give up unseen. Who comes later cannot be foreseen: those
+	// who are overtaken hear of it only when their time is up.
 	NewestFirst bool
 
-	// CPUThreshold is how many requests may wait for a processor, per processor,
-	// before some are refused, the least important first. Zero means 2; or Off, on
-	// clients. CPULoad gives that number instead of Go's scheduler.
+	// CPUThreshold is how many requests may wait for a processor, per processor, before
+	// some are refused, the least important first. Zero means 2; Off means no such gate,
+	// as on clients.
+	//
+	// They have to wait for more than 20 ms as well, in the mean: a hundred that take
+	// microseconds are gone at once. How long that is follows from how many wait and how
+	// many come in a second (Little's law). The part that is refused grows with what is
+	// above both, by a half of it at once and by as much again in each 100 ms that it lasts
+	// (a PI controller), and by a tenth at most for each reading, of which there is one in
+	// a millisecond. It never exceeds 95 %. When the load is gone it is 0 within 100 ms.
+	//
+	// CPULoad, if set, gives the number per processor instead of Go's scheduler, and then
+	// the number alone counts. It may stay where the gate is Off, and is not asked then.
 	CPUThreshold float64
 	CPULoad      func() float64 `json:"-"`
 
@@ -164,11 +179,13 @@ type Config struct {
 	HeapThreshold float64
 
 	// MaxKeys bounds the limits of different keys. Zero means 1024. Past it, the one
-	// unused for longest gives way if nothing is under way in it.
+	// unused for longest gives way if nothing is under way in it. Where something is
+	// under way in all of them, further keys share a limit.
 	MaxKeys int
 
 	// LevelHeader, if set, is a field in which answers carry the level of brownout,
-	// as a number from 0 to 1, so that clients can leave out things as well.
+	// as a number from 0 to 1, so that clients can leave out things as well. Caches keep
+	// it with the answer: a client should believe it only where there is none between.
 	LevelHeader string
 
 	// Refused writes the answer to a request that Handler does not let in. Nil means
@@ -267,12 +284,14 @@ func fieldName(field, value string) error {
 func bad(format string, args ...any) error { return fmt.Errorf("backpressure: "+format, args...) }
 
 // isVital reports whether a request is of those by which others watch a service: an
-// overloaded one that does not answer them is killed for it, or flown blind.
+// overloaded one that does not answer them is killed for it, or flown blind. What a
+// router or a proxy behind this may read as another path is none of them.
 func isVital(req *http.Request) bool {
-	switch path := req.URL.Path; path {
+	switch p := req.URL.Path; p {
 	case "/livez", "/readyz", "/healthz", "/metrics":
-		return true
+		return req.URL.RawPath == ""
 	default:
-		return strings.HasPrefix(path, "/debug/pprof/")
+		below, ok := strings.CutPrefix(p, "/debug/pprof/")
+		return ok && req.URL.RawPath == "" && (below == "" || path.Clean(p) == p)
 	}
 }

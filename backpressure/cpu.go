@@ -12,7 +12,8 @@ import (
 // cpuGate sheds when goroutines wait for a processor. Under CPU saturation the queue
 // is Go's own run queue, before any middleware: the latency that a limiter sees there
 // is too late a sign, and averages of CPU time over seconds are later still. How many
-// goroutines are runnable is known at once, and costs 50 ns to read.
+// goroutines are runnable is known at once, and costs 50 ns to read. With how many
+// requests come it tells how long they wait; control makes of it what is to be shed.
 //
 // There is no goroutine that samples: who asks and finds the sample old takes one.
 type cpuGate struct {
@@ -22,12 +23,17 @@ type cpuGate struct {
 	next    atomic.Int64  // when the next sample is due
 	shed    atomic.Uint64 // float64: the part of the requests that is refused, [0,mostShed]
 	current atomic.Uint64 // float64: the load that requests are
+	pressed atomic.Uint64 // float64: that as a part of what it may be
 
 	background trickle
+	traffic    traffic
 
 	mu       sync.Mutex
+	control  control
 	last     int64
+	waits    time.Duration // how long requests wait for a processor
 	sample   [1]metrics.Sample
+	procs    float64 // how many there are, if it is they that were read
 	smoothed float64
 
 	// What is runnable, and no request: shedding does nothing about it.
@@ -49,10 +55,7 @@ type trial struct {
 
 const (
 	sampleEvery = int64(time.Millisecond)
-	mostShed    = 0.95 // the rest finds out whether it is over
-	// The time in which the load is believed and in which shedding reacts to it.
-	loadTime = 5 * time.Millisecond
-	shedTime = 50 * time.Millisecond
+	loadTime    = 5 * time.Millisecond // in which the load is believed
 	// How long as much is shed as can be before the gate is opened for a trial, how
 	// long that takes, and how much more load proves that requests are to blame.
 	trialAfter, trialMost = int64(time.Second), int64(time.Minute)
@@ -63,6 +66,8 @@ const (
 
 func (g *cpuGate) init(threshold float64, load func() float64) {
 	g.threshold, g.load = threshold, load
+	g.control.threshold = threshold
+	g.traffic.spread()
 	g.sample[0].Name = "/sched/goroutines/runnable:goroutines"
 }
 
@@ -71,15 +76,20 @@ func (g *cpuGate) off() bool { return g.threshold == Off }
 
 // passes reports whether a request may go on.
 func (g *cpuGate) passes(req *request, now int64) bool {
+	g.traffic.count(req.class)
+	g.refresh(now)
+	shed := math.Float64frombits(g.shed.Load())
+	return shed == 0 || g.traffic.place(req) < 1-shed || g.background.passes(req, now)
+}
+
+// refresh takes a sample if one is due.
+func (g *cpuGate) refresh(now int64) {
 	if due := g.next.Load(); now >= due && g.next.CompareAndSwap(due, now+sampleEvery) {
 		g.take(now)
 	}
-	shed := math.Float64frombits(g.shed.Load())
-	return shed == 0 || place(req.class, req.tenant, req.known) < 1-shed || g.background.passes(req, now)
 }
 
-// take samples the load and moves what is shed towards what keeps it at the
-// threshold.
+// take samples the load and works out what is shed until the next one.
 func (g *cpuGate) take(now int64) {
 	if !g.mu.TryLock() { // nobody waits for a func of the user's that somebody else has called
 		return
@@ -90,40 +100,60 @@ func (g *cpuGate) take(now int64) {
 		return // it was kept from a processor while others went by; time that runs back blows up the average
 	}
 	g.last = now
-	load := smooth(g.smoothed, g.read(), since, loadTime)
+	idle := g.idle(since)
+	g.traffic.tick(since, since-idle)
+	load := smooth(g.smoothed, g.read(), since, loadTime) // also over what was idle: it is not only requests
 	g.smoothed = load
 	if g.others = min(g.others, load+g.slack); load < g.found/2 {
 		g.others, g.slack, g.found = 0, 0, 0 // they are done; if some are left another trial will tell
 	}
-	shed := g.try(load, now)
-	if g.trial.begun == 0 {
-		// Above the threshold the part that is shed grows by the excess, below it shrinks by
-		// what is left: an integral control, which needs no idea of the capacity.
-		// One reading is one reading, however long nobody took any.
-		excess := min(max((load-g.others-g.slack-g.threshold)/g.threshold, -1), 1)
-		if excess > 0 {
-			since = min(since, loadTime)
-		}
-		shed += excess * min(float64(since)/float64(shedTime), 1)
+	trying := g.try(load, now)
+	ours := max(load-g.others-g.slack, 0)
+	g.waits = g.wait(ours)
+	shed := 0.0
+	if !trying {
+		shed = g.control.step(ours, g.waits, since-idle)
 	}
-	g.current.Store(math.Float64bits(max(load-g.others-g.slack, 0)))
-	g.shed.Store(math.Float64bits(min(max(shed, 0), mostShed)))
+	g.current.Store(math.Float64bits(ours))
+	g.pressed.Store(math.Float64bits(g.control.pressure(ours, g.waits)))
+	g.shed.Store(math.Float64bits(shed))
+}
+
+// idle is for how long there was nothing to do since the last sample. Who had to wait then
+// has had his turn meanwhile, and had somebody come after that there would be a sample. So
+// what was shed in a burst is not shed in the next, nor is the pause taken for a sign that
+// requests are few.
+func (g *cpuGate) idle(since time.Duration) time.Duration {
+	idle := max(since-max(g.waits, loadTime), 0)
+	if idle > 0 {
+		g.control.step(0, 0, idle)
+	}
+	return idle
+}
+
+// wait is how long requests wait for a processor, if there are so many per processor. A
+// func of the user's may count anything: nothing follows from it but what it says.
+func (g *cpuGate) wait(load float64) time.Duration {
+	if g.procs == 0 {
+		return forever
+	}
+	return g.traffic.wait(load * g.procs)
 }
 
 // try finds out whether requests are to blame when shedding most of them does not
 // help: it lets all of them in for a moment. If that makes no difference, it is other
-// goroutines that are runnable, and they must not keep the gate shut. It returns what
-// is shed meanwhile. (To count no more runnable goroutines than have been let in would
+// goroutines that are runnable, and they must not keep the gate shut. It reports whether
+// all are let in for now. (To count no more runnable goroutines than have been let in would
 // be simpler, and blind: requests queue for a processor before they get here.)
-func (g *cpuGate) try(load float64, now int64) (shed float64) {
-	shed = math.Float64frombits(g.shed.Load())
+func (g *cpuGate) try(load float64, now int64) (trying bool) {
+	shed := g.control.shed
 	switch t := &g.trial; {
 	case t.begun > 0:
 		t.low, t.high = min(t.low, load), max(t.high, load)
 		if t.samples++; t.samples < trialSamples || now-t.begun < trialTime {
-			return 0
+			return true
 		}
-		return g.conclude(load, now)
+		g.conclude(load, now)
 	case shed < mostShed:
 		g.full = 0
 		if shed == 0 {
@@ -133,21 +163,21 @@ func (g *cpuGate) try(load float64, now int64) (shed float64) {
 		g.full = now
 	case now-g.full >= max(g.backoff, trialAfter):
 		*t = trial{begun: now, before: load, low: load, high: load}
-		return 0
+		return true
 	}
-	return shed
+	return false
 }
 
-// conclude ends a trial.
-func (g *cpuGate) conclude(load float64, now int64) (shed float64) {
+// conclude ends a trial. If requests are to blame, what was shed before it is shed again.
+func (g *cpuGate) conclude(load float64, now int64) {
 	t := g.trial
 	g.trial, g.full = trial{}, now
 	if load >= toBlame*t.before {
 		g.backoff = min(2*g.backoff, trialMost)
-		return mostShed
+		return
 	}
 	g.others, g.slack, g.found = load, 1.5*(t.high-t.low), load // a moment has not seen all of it
-	return 0
+	g.control.forget()
 }
 
 // smooth is the exponential average over a time constant.
@@ -167,13 +197,18 @@ func (g *cpuGate) read() float64 {
 	if g.sample[0].Value.Kind() != metrics.KindUint64 {
 		return 0 // a runtime without it
 	}
-	return float64(g.sample[0].Value.Uint64()) / float64(runtime.GOMAXPROCS(0))
+	g.procs = float64(runtime.GOMAXPROCS(0)) // it changes at run time
+	return float64(g.sample[0].Value.Uint64()) / g.procs
 }
 
-// pressure is the load as a part of the threshold.
-func (g *cpuGate) pressure() float64 {
+// pressure is the load as a part of what it may be.
+func (g *cpuGate) pressure() float64 { return math.Float64frombits(g.pressed.Load()) }
+
+// loadAt is the load that requests are, also where nobody has asked for a while.
+func (g *cpuGate) loadAt(now int64) float64 {
 	if g.off() {
 		return 0
 	}
-	return math.Float64frombits(g.current.Load()) / g.threshold
+	g.refresh(now)
+	return math.Float64frombits(g.current.Load())
 }

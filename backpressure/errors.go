@@ -15,7 +15,7 @@ type Refusal uint8
 // The refusals.
 const (
 	AtLimit       Refusal = iota + 1 // as many calls are under way as may be, and waiting would take too long
-	WaitedTooLong                    // it waited, and no place became free within MaxWait
+	WaitedTooLong                    // it waited for as long as it could, and no place became free
 	Displaced                        // it waited, and somebody who matters more came
 	CPU                              // too many requests wait for a processor
 	TooManyStreams

@@ -120,7 +120,8 @@ func ExampleLimiter_Acquire() {
 }
 
 // A consumer takes a place before it takes a message: what it cannot work on stays in
-// the queue, for others, and nothing is refused. Free says how many to fetch ahead.
+// the queue, for others, and nothing is refused. Begin says that the wait for a message
+// was no work, and Free how many to fetch ahead.
 func ExampleLimiter_Await() {
 	limiter := backpressure.MustNew(backpressure.Config{Limit: backpressure.Fixed(2)}) // or found by itself
 	queue := make(chan string, 10)
@@ -129,20 +130,22 @@ func ExampleLimiter_Await() {
 	}
 	close(queue)
 
-	fmt.Println("fetch", limiter.Free("orders"), "ahead")
+	orders := backpressure.Request{Key: "orders", Class: backpressure.Background}
+	fmt.Println("fetch", limiter.Free(orders), "ahead")
 	ctx := context.Background() // ends when the service does
 	var workers sync.WaitGroup
 	var worked atomic.Int64
 	for {
-		permit, err := limiter.Await(ctx, backpressure.Request{Key: "orders", Class: backpressure.Background})
+		permit, err := limiter.Await(ctx, orders)
 		if err != nil {
 			break // what has not been taken is still in the queue
 		}
-		message, ok := <-queue
+		message, ok := <-queue // for which it may have to wait
 		if !ok {
 			permit.Done(backpressure.Ignore)
 			break
 		}
+		permit.Begin()
 		workers.Go(func() {
 			err := work(message)
 			permit.Release(ctx, err)
@@ -150,7 +153,7 @@ func ExampleLimiter_Await() {
 		})
 	}
 	workers.Wait()
-	fmt.Println("worked on", worked.Load(), "and", limiter.Free("orders"), "places are free")
+	fmt.Println("worked on", worked.Load(), "and", limiter.Free(orders), "places are free")
 	// Output:
 	// fetch 2 ahead
 	// worked on 5 and 2 places are free

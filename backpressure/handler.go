@@ -75,7 +75,7 @@ func (v *visit) Began(status int, header http.Header) {
 		v.permit.stream()
 	}
 	if v.judged = Ignore; !v.refused {
-		v.judged = v.l.judgeServed(status, header)
+		v.judged = v.l.judgeServed(v.ctx, status, header)
 	}
 }
 
@@ -99,20 +99,20 @@ func (l *Limiter) serve(p Permit, next http.Handler, w http.ResponseWriter, req 
 	wrapped, v.seen = rw.Wrap(w, rw.Hooks{Watch: v, Timed: true})
 	returned := false
 	defer func() {
+		if inner != req {
+			req.Pattern = inner.Pattern // which a ServeMux in next has set, for those further out
+			if req.MultipartForm == nil {
+				req.MultipartForm = inner.MultipartForm // the server removes its files, of the request that it knows
+			}
+		}
 		if !returned || errors.Is(v.ctx.Err(), context.Canceled) {
 			v.judged = Ignore // it panicked, or the client has left
 		}
 		v.end()
 	}()
 	next.ServeHTTP(wrapped, inner)
-	if inner != req {
-		req.Pattern = inner.Pattern // which a ServeMux in next has set, for those further out
-		if req.MultipartForm == nil {
-			req.MultipartForm = inner.MultipartForm // the server removes its files, of the request that it knows
-		}
-	}
 	if v.judged == ByRule {
-		v.judged = l.judgeServed(http.StatusOK, w.Header()) // net/http writes it when the handler returns
+		v.judged = l.judgeServed(v.ctx, http.StatusOK, w.Header()) // net/http writes it when the handler returns
 	}
 	returned = true
 }

@@ -40,8 +40,10 @@ type heapGate struct {
 	state atomic.Uint32 // Gate
 
 	background trickle
+	traffic    traffic
 
 	mu     sync.Mutex
+	last   int64
 	sample [3]metrics.Sample
 }
 
@@ -57,16 +59,16 @@ func newHeapGate(threshold float64) *heapGate {
 	g.sample[1].Name = "/memory/classes/heap/stacks:bytes"
 	g.sample[2].Name = "/gc/gomemlimit:bytes"
 	g.next.Store(heapEvery)
-	g.take()
+	g.traffic.spread()
+	g.take(0)
 	return g
 }
 
 // passes reports whether a request may go on. Above the threshold the part that may
 // not grows with what is used, up to nearly all at the limit.
 func (g *heapGate) passes(req *request, now int64) bool {
-	if due := g.next.Load(); now >= due && g.next.CompareAndSwap(due, now+heapEvery) {
-		g.take()
-	}
+	g.traffic.count(req.class)
+	g.refresh(now)
 	load := math.Float64frombits(g.load.Load())
 	if load <= g.threshold {
 		return true
@@ -75,12 +77,24 @@ func (g *heapGate) passes(req *request, now int64) bool {
 	if g.threshold < 1 {
 		shed *= min((load-g.threshold)/(1-g.threshold), 1)
 	}
-	return place(req.class, req.tenant, req.known) < 1-shed || g.background.passes(req, now)
+	return g.traffic.place(req) < 1-shed || g.background.passes(req, now)
 }
 
-func (g *heapGate) take() {
+// refresh takes a sample if one is due.
+func (g *heapGate) refresh(now int64) {
+	if due := g.next.Load(); now >= due && g.next.CompareAndSwap(due, now+heapEvery) {
+		g.take(now)
+	}
+}
+
+func (g *heapGate) take(now int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if now > g.last {
+		since := time.Duration(now - g.last)
+		g.traffic.tick(since, since)
+		g.last = now
+	}
 	used, limit := g.used()
 	if limit == 0 || limit >= math.MaxInt64 {
 		g.state.Store(uint32(GateInactive))
@@ -111,9 +125,10 @@ func (g *heapGate) pressure() float64 {
 	return math.Float64frombits(g.load.Load()) / g.threshold
 }
 
-func (g *heapGate) snapshot() (load float64, state Gate) {
+func (g *heapGate) snapshot(now int64) (load float64, state Gate) {
 	if g == nil {
 		return 0, GateOff
 	}
+	g.refresh(now)
 	return math.Float64frombits(g.load.Load()), Gate(g.state.Load()) //nolint:gosec // it was one
 }

@@ -28,7 +28,16 @@ func TestHeapGateShedsTheLeastImportantFirst(t *testing.T) {
 	// parts of 100 are in use.
 	passed := func(t *testing.T, percent uint64) (n [classes]int) {
 		t.Helper()
-		l := heaped(t, func() (uint64, uint64) { return percent, 100 })
+		used := uint64(0)
+		l := heaped(t, func() (uint64, uint64) { return used, 100 })
+		for range 100 { // as much of each
+			for class := range classes {
+				p, _ := l.TryAcquire(t.Context(), Request{Class: class})
+				p.Done(Ignore)
+			}
+		}
+		used = percent
+		time.Sleep(10 * time.Millisecond)
 		for class := range classes {
 			for range 1000 {
 				p, err := l.TryAcquire(t.Context(), Request{Class: class})
@@ -108,10 +117,10 @@ func TestHeapGateReadsTheRuntime(t *testing.T) {
 		ballast[i] = 1
 	}
 	runtime.GC()
-	l.heap.take()
+	l.heap.take(l.now())
 	assert.InDelta(t, small.HeapLoad+0.29, l.Snapshot().HeapLoad, 0.05, "it is alive")
 	runtime.KeepAlive(ballast)
 	runtime.GC()
-	l.heap.take()
+	l.heap.take(l.now())
 	assert.Less(t, l.Snapshot().HeapLoad, 0.2, "and gone")
 }

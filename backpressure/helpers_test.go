@@ -74,11 +74,11 @@ func full(t *testing.T, cfg backpressure.Config, n int) (*backpressure.Limiter, 
 	return l, permits
 }
 
-// heat lets the load of the processors be believed.
+// heat lets the load of the processors be believed, among requests of all classes.
 func heat(l *backpressure.Limiter) {
-	for range 500 {
+	for n := range 500 {
 		time.Sleep(ms)
-		p, _ := l.TryAcquire(context.Background(), backpressure.Request{Class: backpressure.Background})
+		p, _ := l.TryAcquire(context.Background(), backpressure.Request{Class: backpressure.Class(n % 4)})
 		p.Done(backpressure.Ignore)
 	}
 }

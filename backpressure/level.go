@@ -25,6 +25,9 @@ const (
 	dimEvery = int64(100 * time.Millisecond)
 	dimUp    = 0.1
 	dimDown  = 0.02
+	// So many times in a row nobody has to look: where requests are few, what was seen
+	// last still holds. Beyond that there is no load, and the level falls by itself.
+	dimIdle = 10
 )
 
 func (d *dimmer) at() float64 { return math.Float64frombits(d.level.Load()) }
@@ -47,13 +50,47 @@ func (d *dimmer) move(steps float64, pressed bool) (was, is float64) {
 	defer d.mu.Unlock()
 	was = d.at()
 	if pressed {
-		is = min(was+dimUp, 1) // however long nobody looked, it is one observation
+		is = min(idled(was, steps)+dimUp, 1) // however long nobody looked, it is one observation
 	} else {
 		is = max(was-dimDown*steps, 0)
 	}
 	d.level.Store(math.Float64bits(is))
 	return was, is
 }
+
+// idled is what has become of a level since somebody looked, so many steps ago.
+func idled(level, steps float64) float64 {
+	return max(level-dimDown*max(steps-dimIdle, 0), 0)
+}
+
+// read is the level for who only reads it, and does not know whether there is pressure.
+func (d *dimmer) read(now int64) float64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return idled(d.at(), float64((now-d.last)/dimEvery))
+}
+
+// look moves the level of brownout, ten times a second. Of refusals it goes by those of
+// calls that a user waits for, and the rest is there to be refused: see Level.
+func (l *Limiter) look(ctx context.Context, c *cell, now int64, refused bool) {
+	if now < l.nextLook.Load() {
+		return
+	}
+	steps, due := l.dim.due(now)
+	if !due {
+		return
+	}
+	l.nextLook.Store(now + dimEvery)
+	pressed := refused || l.cpu.pressure() > 0.5 || l.heap.pressure() > 1 || c.pressed(l.cfg.MaxWait)
+	was, is := l.dim.move(steps, pressed)
+	if was != is && l.cfg.Observe != nil {
+		l.tell(ctx, Event{Kind: LevelChanged, Level: is})
+	}
+}
+
+// Level returns how much is to be left out of answers now, from 0 to 1; see the
+// function of the same name.
+func (l *Limiter) Level() float64 { return l.dim.read(l.now()) }
 
 type levelKey struct{}
 
@@ -81,7 +118,12 @@ func withLevel(ctx context.Context, level float64, tenant uint64, known bool) co
 
 // Level returns how much is to be left out of the answer that is made under ctx: from
 // 0, nothing, to 1, all that can be. It is the highest of the Limiters that have let
-// the request in, as it was then; 0 without one. An answer that leaves things out by it
+// the request in, as it was then; 0 without one.
+//
+// It rises with what those wait for who are Critical and Default, and before any of
+// these is refused. Sheddable and Background calls have no part in the last places of a
+// limit: they may be refused while the level is still 0, which leaves those places to
+// users, and whether they are does not move it. An answer that leaves things out by it
 // is not marked as such: where something keeps answers, ask Degrade.
 func Level(ctx context.Context) float64 {
 	if d, ok := ctx.Value(levelKey{}).(*dimmed); ok {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/failsoft/failsoft/internal/keyed"
+	"github.com/failsoft/failsoft/internal/rt"
 )
 
 // Limiter lets in what can be finished in time, and refuses the rest at once. All
@@ -22,6 +23,7 @@ type Limiter struct {
 	heap   *heapGate // nil if it is off
 
 	bypassed atomic.Uint64
+	tenants  atomic.Bool // there are requests that have one
 	nextLook atomic.Int64
 }
 
@@ -83,29 +85,35 @@ func jittered(d time.Duration) time.Duration {
 	return d + rand.N(d)
 }
 
-// Acquire lets a call in, at once or after a wait of at most Config.MaxWait, or
-// returns a *LimitedError, or the reason why ctx has ended. The Permit has to be
-// released.
+// Acquire lets a call in, at once or after a wait of at most Config.MaxWait and half of
+// what is left until the deadline of ctx, or returns a *LimitedError, or the reason why
+// ctx has ended: nobody is let in who has left. The Permit has to be released.
+//
+// The class is that of r. What WithClass has said it does not ask for, as that would be
+// a search through ctx for each call: say ClassOf(ctx) to go by it.
 func (l *Limiter) Acquire(ctx context.Context, r Request) (Permit, error) {
-	return l.acquire(ctx, &r, l.cfg.MaxWait)
+	return l.acquire(rt.Caller{Ctx: ctx}, &r, l.cfg.MaxWait)
 }
 
 // TryAcquire is Acquire without the wait.
 func (l *Limiter) TryAcquire(ctx context.Context, r Request) (Permit, error) {
-	return l.acquire(ctx, &r, Off)
+	return l.acquire(rt.Caller{Ctx: ctx}, &r, Off)
 }
 
 // Await lets a call in as soon as there is a place, however long that takes, or returns
 // why ctx has ended. It is for those who have nothing else to do than to wait, such as
 // consumers of queues: what they do not take stays where it is, for others, and nobody
 // has to be refused. Their class, Background most likely, says before whom.
+//
+// Who waits for the work itself while it holds the Permit says Begin when it has it.
 func (l *Limiter) Await(ctx context.Context, r Request) (Permit, error) {
 	for {
-		p, err := l.acquire(ctx, &r, forever)
-		if err == nil || ctx.Err() != nil {
-			return p, err
+		again := r // as it came: acquire writes down what it makes of it
+		p, err := l.acquire(rt.Caller{Ctx: ctx}, &again, forever)
+		if err == nil {
+			return p, nil
 		}
-		if err := pause(ctx, jittered(shedTime/10)); err != nil { // at a gate nobody waits
+		if err = pause(ctx, jittered(shedTime/10)); err != nil { // at a gate nobody waits
 			return Permit{}, err
 		}
 	}
@@ -126,8 +134,12 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (l *Limiter) acquire(ctx context.Context, r *Request, most time.Duration) (Permit, error) {
-	now := l.now()
+// acquire lets a call in, and writes down in r what it makes of it.
+func (l *Limiter) acquire(caller rt.Caller, r *Request, most time.Duration) (Permit, error) {
+	if err := left(caller); err != nil {
+		return Permit{}, err
+	}
+	ctx, now := caller.Ctx, l.now()
 	var req request
 	l.weigh(ctx, &req, r, now)
 	r.Class = req.class
@@ -137,15 +149,16 @@ func (l *Limiter) acquire(ctx context.Context, r *Request, most time.Duration) (
 	if l.heap != nil && !l.heap.passes(&req, now) {
 		return Permit{}, l.shed(ctx, r, Memory, now, most)
 	}
+	most = patience(ctx, most)
 	c := l.cellOf(r.Key, now)
-	a := l.ask(ctx, c, &req, now, most)
+	a := c.askFor(&req, now, most)
 	for a.reason == retired {
 		c = l.cellOf(r.Key, now)
-		a = l.ask(ctx, c, &req, now, most)
+		a = c.askFor(&req, now, most)
 	}
 	switch {
 	case a.waiter != nil:
-		return l.wait(ctx, Permit{l: l, c: c, class: req.class}, a.waiter, most)
+		return l.wait(caller, Permit{l: l, c: c, class: req.class}, a.waiter, most)
 	case a.reason != 0:
 		return Permit{}, l.refuse(ctx, c, r, a, now)
 	}
@@ -153,11 +166,22 @@ func (l *Limiter) acquire(ctx context.Context, r *Request, most time.Duration) (
 	return Permit{l: l, c: c, slot: a.slot, gen: a.gen, class: req.class}, nil
 }
 
-func (l *Limiter) ask(ctx context.Context, c *cell, req *request, now int64, most time.Duration) admission {
+// left returns why a caller has gone, if it has.
+func left(caller rt.Caller) error {
+	if caller.Ctx.Err() != nil {
+		return context.Cause(caller.Ctx)
+	}
+	if caller.Cancel == nil {
+		return nil // as almost always, and the rest takes a look at the clock
+	}
+	return caller.Ended(time.Now())
+}
+
+func (c *cell) askFor(req *request, now int64, patience time.Duration) admission {
 	if req.stream {
 		return c.askStream(req, now)
 	}
-	return c.ask(req, now, patience(ctx, most))
+	return c.ask(req, now, patience)
 }
 
 func (l *Limiter) cellOf(key string, now int64) *cell {
@@ -179,41 +203,44 @@ func patience(ctx context.Context, most time.Duration) time.Duration {
 	return most
 }
 
-// wait waits for a place, for so long at most, whatever was predicted.
-func (l *Limiter) wait(ctx context.Context, p Permit, w *waiter, most time.Duration) (Permit, error) {
-	timer := time.NewTimer(most)
+// wait waits for a place, for as long as the caller has patience, whatever was predicted:
+// with half of its time left it can still do something else.
+func (l *Limiter) wait(caller rt.Caller, p Permit, w *waiter, patience time.Duration) (Permit, error) {
+	ctx, timer := caller.Ctx, time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case v := <-w.ready:
-		return l.waited(ctx, p, v)
+		return l.waited(ctx, p, w, v)
 	case <-ctx.Done():
+	case <-caller.Cancel:
 	case <-timer.C:
 	}
+	gone := left(caller)
 	if !p.c.withdraw(w, l.now()) { // it was let in, or refused, this very moment
 		v := <-w.ready
-		if ctx.Err() == nil {
-			return l.waited(ctx, p, v)
+		if gone == nil {
+			return l.waited(ctx, p, w, v)
 		}
 		if !v.refused {
 			p.slot, p.gen = v.slot, v.gen
 			p.Done(Ignore)
 		}
 	}
-	if ctx.Err() != nil {
-		return Permit{}, context.Cause(ctx)
+	if gone != nil {
+		return Permit{}, gone
 	}
-	return Permit{}, l.inVain(ctx, p, WaitedTooLong)
+	return Permit{}, l.inVain(ctx, p, w, WaitedTooLong)
 }
 
 // inVain refuses who has waited.
-func (l *Limiter) inVain(ctx context.Context, p Permit, why Refusal) error {
-	r := Request{Key: p.c.key, Class: p.class}
-	return l.refuse(ctx, p.c, &r, admission{reason: why, after: l.cfg.MaxWait}, l.now())
+func (l *Limiter) inVain(ctx context.Context, p Permit, w *waiter, why Refusal) error {
+	now, r := l.now(), Request{Key: w.key, Class: p.class}
+	return l.refuse(ctx, p.c, &r, admission{reason: why, after: p.c.afterVain(w, now)}, now)
 }
 
-func (l *Limiter) waited(ctx context.Context, p Permit, v verdict) (Permit, error) {
+func (l *Limiter) waited(ctx context.Context, p Permit, w *waiter, v verdict) (Permit, error) {
 	if v.refused {
-		return Permit{}, l.inVain(ctx, p, Displaced)
+		return Permit{}, l.inVain(ctx, p, w, Displaced)
 	}
 	p.slot, p.gen = v.slot, v.gen
 	l.look(ctx, p.c, l.now(), false)
@@ -234,40 +261,10 @@ func (l *Limiter) shed(ctx context.Context, r *Request, why Refusal, now int64, 
 }
 
 func (l *Limiter) refuse(ctx context.Context, c *cell, r *Request, a admission, now int64) error {
-	l.look(ctx, c, now, true)
+	l.look(ctx, c, now, r.Class.rank() <= Default.rank())
 	err := c.refusal(r, a, now)
 	if l.cfg.Observe != nil {
-		l.tell(ctx, Event{Kind: Refused, Key: r.Key, Class: r.Class, Refusal: a.reason, Err: err})
+		l.tell(ctx, Event{Kind: Refused, Key: c.key, Class: r.Class, Refusal: a.reason, Err: err})
 	}
 	return err
-}
-
-// look moves the level of brownout, ten times a second.
-func (l *Limiter) look(ctx context.Context, c *cell, now int64, refused bool) {
-	if now < l.nextLook.Load() {
-		return
-	}
-	steps, due := l.dim.due(now)
-	if !due {
-		return
-	}
-	l.nextLook.Store(now + dimEvery)
-	pressed := refused || l.cpu.pressure() > 0.5 || l.heap.pressure() > 1 || c.pressed(l.cfg.MaxWait)
-	was, is := l.dim.move(steps, pressed)
-	if was != is && l.cfg.Observe != nil {
-		l.tell(ctx, Event{Kind: LevelChanged, Level: is})
-	}
-}
-
-// Level returns how much is to be left out of answers now, from 0 to 1; see the
-// function of the same name.
-func (l *Limiter) Level() float64 { return l.dim.at() }
-
-// Free returns how many more calls of the default class under a key would be let in
-// now: for consumers of queues that fetch ahead.
-func (l *Limiter) Free(key string) int {
-	c := l.cellOf(key, l.now())
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return max(c.limit-c.inFlight-c.queued, 0)
 }

@@ -23,10 +23,8 @@ func (o Outcome) String() string { return name(o, "by rule", "success", "overloa
 
 // judge says what became of a call to somebody else.
 func (l *Limiter) judge(ctx context.Context, resp *http.Response, err error) Outcome {
-	if l.cfg.Judge != nil {
-		if judged := l.cfg.Judge(resp, err); judged != ByRule {
-			return judged
-		}
+	if judged := l.askJudge(ctx, resp, err); judged != ByRule {
+		return judged
 	}
 	switch {
 	case err != nil || resp == nil:
@@ -39,10 +37,10 @@ func (l *Limiter) judge(ctx context.Context, resp *http.Response, err error) Out
 }
 
 // judgeServed says what the answer of a handler tells.
-func (l *Limiter) judgeServed(status int, header http.Header) Outcome {
+func (l *Limiter) judgeServed(ctx context.Context, status int, header http.Header) Outcome {
 	if l.cfg.Judge != nil {
 		resp := &http.Response{StatusCode: status, Header: header, Body: http.NoBody}
-		if judged := l.cfg.Judge(resp, nil); judged != ByRule {
+		if judged := l.askJudge(ctx, resp, nil); judged != ByRule {
 			return judged
 		}
 	}
@@ -50,12 +48,38 @@ func (l *Limiter) judgeServed(status int, header http.Header) Outcome {
 }
 
 func (l *Limiter) judgeError(ctx context.Context, err error) Outcome {
-	if l.cfg.JudgeError != nil {
-		if judged := l.cfg.JudgeError(err); judged != ByRule {
-			return judged
-		}
+	if judged := l.askJudgeError(ctx, err); judged != ByRule {
+		return judged
 	}
 	return ofKind(outcome.OfError(ctx, err))
+}
+
+// askJudge asks the user's func. If it panics the call is over all the same, and tells
+// nothing.
+func (l *Limiter) askJudge(ctx context.Context, resp *http.Response, err error) (judged Outcome) {
+	if l.cfg.Judge == nil {
+		return ByRule
+	}
+	defer func() {
+		if value := recover(); value != nil {
+			judged = Ignore
+			l.contain(ctx, value)
+		}
+	}()
+	return l.cfg.Judge(resp, err)
+}
+
+func (l *Limiter) askJudgeError(ctx context.Context, err error) (judged Outcome) {
+	if l.cfg.JudgeError == nil {
+		return ByRule
+	}
+	defer func() {
+		if value := recover(); value != nil {
+			judged = Ignore
+			l.contain(ctx, value)
+		}
+	}()
+	return l.cfg.JudgeError(err)
 }
 
 // ofStatus is the rule for answers. 429 from a handler is a limit for one caller, and

@@ -15,6 +15,28 @@ type Permit struct {
 	class Class
 }
 
+// Begin says that the work begins now. It is for who has taken the place before there was
+// something to do, such as a consumer that holds it while it waits for a message: that
+// wait would look like the latency of calls, and lower the limit. Without it the work
+// begins when the call is let in. After the end of the call it does nothing.
+//
+// The place itself is taken all the time. Who may wait for long, and shares the limit
+// with others, gives it back first.
+func (p Permit) Begin() {
+	if p.l != nil {
+		p.c.begin(p.slot, p.gen, p.l.now())
+	}
+}
+
+// begin makes a call one of those that are let in now, as the limit stands.
+func (c *cell) begin(at int32, gen uint32, now int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := &c.slots[at]; s.gen == gen && s.held {
+		s.start, s.epoch = now, c.calc.epoch
+	}
+}
+
 // Done ends the call.
 func (p Permit) Done(o Outcome) { p.done(context.Background(), o) }
 
@@ -24,6 +46,7 @@ func (p Permit) Release(ctx context.Context, err error) {
 	if p.l == nil {
 		return
 	}
+	defer p.Done(Ignore) // JudgeError ended the goroutine; otherwise it has been released by then
 	p.done(ctx, p.l.judgeError(ctx, err))
 }
 

@@ -2,6 +2,7 @@ package backpressure
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/http"
 	"time"
 
@@ -11,14 +12,24 @@ import (
 // Request says what is known of a call that asks to be let in. The zero Request is
 // one of the default class, under the key "", of nobody in particular.
 type Request struct {
-	Key    string
-	Class  Class
+	Key   string
+	Class Class
+
+	// Tenant is whom the call is for. In the queue of a class tenants take turns, so
+	// that one who asks a hundred times as often waits for itself, and is refused, and
+	// not the others: who asks for less than its fair share gets it. Those without a
+	// tenant have one turn together there, and whoever can make names up has a turn for
+	// each: go by what is proven. This takes a queue. Where nobody waits, as with TryAcquire
+	// or MaxWait Off, or because places become free less often than once in MaxWait,
+	// tenants differ by their cohorts only, whatever they have used.
 	Tenant string
+
 	Stream bool // it holds a place of Config.MaxStreams, and its latency means nothing
 }
 
 // request is a Request as the decision needs it.
 type request struct {
+	key    string
 	class  Class
 	share  float64
 	tenant uint64
@@ -28,7 +39,7 @@ type request struct {
 
 // weigh works out what a Request is to the decision.
 func (l *Limiter) weigh(ctx context.Context, req *request, r *Request, now int64) {
-	req.class, req.stream = r.Class, r.Stream
+	req.key, req.class, req.stream = r.Key, r.Class, r.Stream
 	if req.class >= classes {
 		req.class = Default
 	}
@@ -40,12 +51,22 @@ func (l *Limiter) weigh(ctx context.Context, req *request, r *Request, now int64
 	}
 	if r.Tenant != "" {
 		req.tenant, req.known = l.tenantOf(r.Tenant, now)
+		if !l.tenants.Load() {
+			l.tenants.Store(true)
+		}
 	}
 	req.share = share(req.class, req.tenant, req.known)
+	if !req.known && l.tenants.Load() {
+		req.share = drawn(req.class)
+	}
 	if l.cfg.Limit.kind == isFixed {
 		req.share = min(req.share, 1)
 	}
 }
+
+// drawn is the share of a request that has no tenant where others have one, by a cohort
+// drawn at random: to have all of the class's would be a reward for not saying who asks.
+func drawn(c Class) float64 { return share(c, rand.Uint64(), true) }
 
 // tenantOf is a number for a tenant, if there is one. It takes no memory. All processes
 // find the same: would each shed tenants of its own, none would be served for certain.

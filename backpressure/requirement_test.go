@@ -143,12 +143,12 @@ func TestRequirement1StartsAtTheProcessorsThereAre(t *testing.T) {
 	l := backpressure.MustNew(backpressure.Config{CPUThreshold: backpressure.Off})
 	for procs, want := range map[int]int{1: 4, 2: 8, 4: 16, 8: 32, 16: 32} {
 		runtime.GOMAXPROCS(procs)
-		assert.Equal(t, want, l.Free(strconv.Itoa(procs)), "GOMAXPROCS %d", procs)
+		assert.Equal(t, want, l.Free(backpressure.Request{Key: strconv.Itoa(procs)}), "GOMAXPROCS %d", procs)
 	}
 	low := backpressure.MustNew(backpressure.Config{CPUThreshold: backpressure.Off, MaxLimit: 3})
-	assert.Equal(t, 3, low.Free("x"))
+	assert.Equal(t, 3, low.Free(backpressure.Request{Key: "x"}))
 	high := backpressure.MustNew(backpressure.Config{CPUThreshold: backpressure.Off, MinLimit: 5000})
-	assert.Equal(t, 5000, high.Free("x"))
+	assert.Equal(t, 5000, high.Free(backpressure.Request{Key: "x"}))
 }
 
 func TestRequirement1LimitStaysWhileNobodyMeetsIt(t *testing.T) {
@@ -349,7 +349,7 @@ func TestRequirement6ConsumersPullWhatThereArePlacesFor(t *testing.T) {
 			p, err := l.Await(t.Context(), backpressure.Request{Class: backpressure.Background})
 			require.NoError(t, err)
 			taken++
-			most = max(most, 4-l.Free(""))
+			most = max(most, 4-l.Free(backpressure.Request{}))
 			took := 10 * ms
 			if n >= messages/2 {
 				took = 100 * ms // what they call has become slower

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -156,19 +157,21 @@ func TestDegradeAnswersARequestTheSameEachTime(t *testing.T) {
 	})
 }
 
-// A panic of the user's leaves no connection behind.
-func TestJudgeThatPanicsLeavesNoBodyOpen(t *testing.T) {
+// A Goexit of the user's leaves no connection behind.
+func TestJudgeThatEndsItsGoroutineLeavesNoBodyOpen(t *testing.T) {
 	cfg := impatient(1)
-	cfg.Judge = func(*http.Response, error) backpressure.Outcome { panic("boom") }
+	cfg.Judge = func(*http.Response, error) backpressure.Outcome { runtime.Goexit(); return backpressure.Success }
 	l := backpressure.MustNew(cfg)
 	var body closable
-	assert.PanicsWithValue(t, "boom", func() {
+	var all sync.WaitGroup
+	all.Go(func() {
 		_, _ = l.Transport(roundTrip(func(req *http.Request) (*http.Response, error) {
 			resp, err := answers(200)(req)
 			resp.Body = &body
 			return resp, err
 		})).RoundTrip(get(t, "http://"+host))
 	})
+	all.Wait()
 	assert.True(t, body.closed)
 	atRest(t, l)
 }

@@ -2,7 +2,8 @@ package backpressure
 
 import "time"
 
-// Counts are what has become of calls, by Class, since a key was first seen.
+// Counts are what has become of calls since a key was first seen. The index is the Class,
+// as in Admitted[Critical]: Default comes first, and Critical is 1.
 type Counts struct {
 	Admitted [classes]uint64
 	Refused  [classes]uint64
@@ -16,7 +17,7 @@ type KeySnapshot struct {
 	InFlight int
 	Streams  int
 	Queued   int
-	Wait     time.Duration // what a newcomer of the default class would wait for a place
+	Wait     time.Duration // what a newcomer of the default class would wait at most, see Request.Tenant
 	Latency  time.Duration // of calls, smoothed
 	Baseline time.Duration // of calls that are not in each other's way, as far as Adaptive knows
 	Counts   Counts
@@ -34,8 +35,9 @@ type Snapshot struct {
 
 // Snapshot returns what there is to be known.
 func (l *Limiter) Snapshot() Snapshot {
-	s := Snapshot{Level: l.dim.at(), CPULoad: l.cpu.pressure() * max(l.cpu.threshold, 0), Bypassed: l.bypassed.Load()}
-	s.HeapLoad, s.HeapGate = l.heap.snapshot()
+	now := l.now()
+	s := Snapshot{Level: l.Level(), CPULoad: l.cpu.loadAt(now), Bypassed: l.bypassed.Load()}
+	s.HeapLoad, s.HeapGate = l.heap.snapshot(now)
 	s.Keys = append(s.Keys, l.single.snapshot())
 	for _, c := range l.cells.All() {
 		s.Keys = append(s.Keys, c.snapshot())
@@ -62,7 +64,9 @@ func (c *cell) limitNow() int {
 	return c.limit
 }
 
-// pressed reports whether a newcomer would wait for more than half of what it may.
+// pressed reports whether a newcomer would wait for more than half of what it may: one of
+// the default class, as the level is about what users wait for. By Sheddable and
+// Background calls, which are to wait, there would be pressure whenever there is a batch.
 func (c *cell) pressed(maxWait time.Duration) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -82,5 +82,5 @@ func TestSoak(t *testing.T) {
 		return k.InFlight == 0 && k.Streams == 0 && k.Queued == 0
 	}, 10*time.Second, time.Millisecond)
 	assert.Positive(t, answered.Load())
-	assert.Equal(t, limit, l.Free(""))
+	assert.Equal(t, limit, l.Free(backpressure.Request{}))
 }

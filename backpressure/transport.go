@@ -3,6 +3,7 @@ package backpressure
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/failsoft/failsoft/internal/attempt"
 	"github.com/failsoft/failsoft/internal/outcome"
@@ -12,7 +13,8 @@ import (
 // Transport returns a RoundTripper that sends those requests through next, or
 // http.DefaultTransport if next is nil, that are let in. Where one is not, the error
 // is a *LimitedError and nothing was sent. A request holds its place until the body
-// of its response has been read or closed.
+// of its response has been read or closed. Its latency is the time until the headers:
+// how quickly the caller reads the rest says nothing of the server.
 func (l *Limiter) Transport(next http.RoundTripper) http.RoundTripper {
 	return &transport{limiter: l, next: rt.Base(next)}
 }
@@ -39,7 +41,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if settled {
 			return
 		}
-		p.Done(Ignore) // next or Judge panicked
+		p.Done(Ignore) // next panicked, or it or Judge ended the goroutine
 		if resp != nil {
 			_ = resp.Body.Close()
 		}
@@ -54,7 +56,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.StatusCode == http.StatusSwitchingProtocols || isStream(resp.Header) {
 		p.stream()
 	}
-	s := &settlement{permit: p, ctx: req.Context(), judged: judged}
+	s := &settlement{permit: p, ctx: req.Context(), judged: judged, headers: t.limiter.now()}
 	rt.OnBodyEnd(resp, &s.body, s)
 	return resp, nil
 }
@@ -69,7 +71,8 @@ func (t *transport) enter(req *http.Request) (p Permit, r Request, err error) {
 		}
 	}()
 	r = t.limiter.describe(req, Request{Key: req.URL.Host, Class: ClassOf(req.Context())})
-	p, err = t.limiter.Acquire(req.Context(), r)
+	weighed := r
+	p, err = t.limiter.acquire(rt.CallerOf(req), &weighed, t.limiter.cfg.MaxWait)
 	asked = true
 	return p, r, err
 }
@@ -95,17 +98,21 @@ func (l *Limiter) classed(req *http.Request, c Class) *http.Request {
 
 // settlement waits for the end of a response's body.
 type settlement struct {
-	permit Permit
-	ctx    context.Context
-	judged Outcome
-	body   rt.Body
+	permit  Permit
+	ctx     context.Context
+	judged  Outcome
+	headers int64 // when they came
+	body    rt.Body
 }
 
-// BodyEnd gives the place back.
+// BodyEnd gives the place back. What came after the headers is no latency: it is as long
+// as the body and the caller make it. To count what the caller waits in Read, and only
+// that, would take a wrapper of its own around each body.
 func (s *settlement) BodyEnd(err error) {
 	if err != nil {
 		s.judged = ofKind(outcome.OfError(s.ctx, err))
 	}
+	s.permit.excuse(time.Duration(s.permit.l.now() - s.headers))
 	s.permit.done(s.ctx, s.judged)
 }
 

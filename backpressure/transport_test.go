@@ -46,7 +46,7 @@ func TestTransportHoldsThePlaceUntilTheBodyEnds(t *testing.T) {
 			time.Sleep(7 * ms)
 			end(resp.Body)
 			atRest(t, l)
-			assert.Equal(t, 7*ms, shot(t, l, host).Latency)
+			assert.Zero(t, shot(t, l, host).Latency, "the caller's time is not the server's")
 			_, err = exchange(rt, get(t, "http://"+host))
 			require.NoError(t, err)
 		})
@@ -79,9 +79,9 @@ func TestTransportGivesThePlaceBack(t *testing.T) {
 		cfg := impatient(1)
 		cfg.Judge = func(*http.Response, error) backpressure.Outcome { panic("boom") }
 		l := backpressure.MustNew(cfg)
-		assert.PanicsWithValue(t, "boom", func() {
-			_, _ = l.Transport(answers(200)).RoundTrip(get(t, "http://"+host))
-		})
+		status, err := exchange(l.Transport(answers(200)), get(t, "http://"+host))
+		require.NoError(t, err)
+		assert.Equal(t, 200, status)
 		atRest(t, l)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +72,35 @@ func TestTransportRefusesWithoutSending(t *testing.T) {
 			assert.Zero(t, sent)
 		})
 	})
+}
+
+// Nobody else closes the body of a request that is not sent.
+func TestKeyThatDoesNotReturnLeavesNoRequestBodyOpen(t *testing.T) {
+	for name, key := range map[string]func(*http.Request) string{
+		"panics":             func(*http.Request) string { panic("boom") },
+		"ends its goroutine": func(*http.Request) string { runtime.Goexit(); return "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := breaker.MustNew(breaker.Config{Key: key})
+			closed := false
+			req := newRequest(t, "x")
+			req.Body = closing{req.Body, &closed}
+			var value any
+			var done sync.WaitGroup
+			done.Go(func() {
+				defer func() { value = recover() }()
+				_, _ = b.Transport(roundTrip(func(*http.Request) (*http.Response, error) {
+					t.Error("it was sent")
+					return nil, nil
+				})).RoundTrip(req)
+			})
+			done.Wait()
+			assert.True(t, closed)
+			if name == "panics" {
+				assert.Equal(t, "boom", value, "it is the caller's to see")
+			}
+		})
+	}
 }
 
 type closing struct {

@@ -29,11 +29,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {
 		return t.next.RoundTrip(req) // which says what is wrong with it
 	}
-	call, err := t.breaker.Allow(req.Context(), t.key(req))
+	call, err := t.enter(req)
 	if err != nil {
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
 		return nil, err
 	}
 	var resp *http.Response
@@ -51,6 +48,19 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.settle(call, resp, err)
 	settled = true
 	return resp, err
+}
+
+// enter asks, and closes the body of a request that is not sent, also where Key panics.
+func (t *transport) enter(req *http.Request) (call Call, err error) {
+	passed := false
+	defer func() {
+		if !passed && req.Body != nil {
+			_ = req.Body.Close()
+		}
+	}()
+	call, err = t.breaker.Allow(req.Context(), t.key(req))
+	passed = err == nil
+	return call, err
 }
 
 func (t *transport) key(req *http.Request) string {

@@ -95,7 +95,7 @@ func (h *handler) pass(w http.ResponseWriter, x *call) {
 	returned := false
 	w, seen = rw.Wrap(w, hooks)
 	defer func() {
-		x.req.Pattern = req.Pattern
+		x.req.Pattern = req.Pattern // and no MultipartForm: what has a body is not copied
 		if !returned && fl != nil {
 			fl.lost()
 		}

@@ -96,23 +96,14 @@ func (c *consumer) pullAll(ctx, work context.Context) error {
 
 // places waits until there is a place to work, and returns how many there are. It gives
 // back the one that it has waited for before the pull: an idle consumer would keep it
-// from others, and the wait for a message would look like the latency of work.
+// from others.
 func (c *consumer) places(ctx context.Context) (int, error) {
-	permit, err := c.await(ctx)
+	permit, err := c.limiter.Await(ctx, c.request())
 	if err != nil {
 		return 0, err
 	}
 	defer permit.Done(backpressure.Ignore)
-	return 1 + c.limiter.Free(c.key), nil
-}
-
-// await waits for a place for as long as it takes: where a server refuses, a consumer
-// has the time. When ctx has ended, a free place is no reason to begin something.
-func (c *consumer) await(ctx context.Context) (backpressure.Permit, error) {
-	if ctx.Err() != nil {
-		return backpressure.Permit{}, context.Cause(ctx)
-	}
-	return c.limiter.Await(ctx, c.request())
+	return 1 + c.limiter.Free(c.request()), nil
 }
 
 func (c *consumer) request() backpressure.Request { return backpressure.Request{Key: c.key} }
@@ -141,7 +132,7 @@ func (c *consumer) begin(work context.Context, msg jetstream.Msg) {
 		defer release()
 		go c.keep(ours, msg)
 		if err != nil {
-			permit, err = c.await(work)
+			permit, err = c.limiter.Await(work, c.request()) // where a server refuses, a consumer has the time
 		}
 		if err != nil {
 			c.settle(work, msg, err)
@@ -166,6 +157,7 @@ func (c *consumer) work(work, handling context.Context, msg jetstream.Msg, permi
 		err = poison(errLost) // it may be what the program dies of
 		return
 	}
+	permit.Begin() // what it took to get here is no work
 	err = c.call(handling, msg)
 }
 

@@ -222,7 +222,7 @@ func TestPoison(t *testing.T) {
 		"dead.orders.goexit": slices.Repeat([]string{errGone.Error() + " after 4"}, 3),
 	}, reasons)
 	assert.EqualValues(t, 3, c.done.Load())
-	assert.Equal(t, 1, c.limiter.Free(""), "each place has been given back")
+	assert.Equal(t, 1, c.limiter.Free(backpressure.Request{}), "each place has been given back")
 }
 
 // A message that its workers die of is put aside without another try.
