@@ -51,8 +51,8 @@ func (a act) play(ctx context.Context, plain bool, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	known := newCircuits(hosts)
-	fronts, err := up.startFronts(ctx, hosts, known, start, a.record, a.open)
+	health := newKnown(hosts)
+	fronts, err := up.startFronts(ctx, hosts, health, start, a.record, a.open)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (a act) play(ctx context.Context, plain bool, out io.Writer) error {
 		visitors: a.visitors, patience: a.patience, asks: a.asks, fronts: fronts, start: start,
 		client: &http.Client{Transport: pool},
 	}
-	shown := &view{out: out, plain: plain, script: a.script, start: start, record: a.record, health: known.health}
+	shown := &view{out: out, plain: plain, script: a.script, start: start, record: a.record, health: health.checker}
 	watch(shown, func() { shoppers.come(ctx) })
 	return nil
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -10,6 +8,7 @@ import (
 	"github.com/failsoft/failsoft/budget"
 	"github.com/failsoft/failsoft/hedge"
 	"github.com/failsoft/failsoft/retry"
+	"github.com/failsoft/failsoft/route"
 	"github.com/failsoft/failsoft/stale"
 )
 
@@ -17,21 +16,22 @@ import (
 // between them included.
 const deadline = time.Second
 
-// naiveClient is the client that people write: shared, and with a timeout.
+// naiveClient is the client that people write: shared, and with a timeout. It asks the
+// replicas of an upstream in turn.
 func naiveClient(hosts map[string][]string, calls meter) *http.Client {
-	return &http.Client{Timeout: deadline, Transport: calls.over(&replicas{hosts: hosts, next: newPool()})}
+	return &http.Client{Timeout: deadline, Transport: calls.over(&turns{hosts: hosts, next: newBase()})}
 }
 
-// failsoftClient is the same client with failsoft in four places. A cache stands
+// failsoftClient is the same client with failsoft in five places. A cache stands
 // outermost, as the cheapest call is the one not made, and as it answers when all
-// below has come to nothing. Retries and hedges stand above the choice of a
-// replica, so that each attempt can go to another one. A breaker stands below it,
-// with a circuit for each replica: one that hangs is passed over, and the other two
-// serve. A circuit for all three would stay closed and let every third call hang,
-// or open and refuse what two of them could answer. health is told of what becomes
-// of the circuits, and calls of those that the cache does not answer by itself.
-func failsoftClient(hosts map[string][]string, cache *stale.Cache, health *circuits, calls meter) *http.Client {
-	below := calls.over(resilient(hosts, newPool(), health.observe))
+// below has come to nothing. Retries and hedges stand above the choice of a replica,
+// so that each attempt can go to another one. So does the breaker, with a circuit for
+// each upstream: it is for when all of an upstream is down. Innermost, pools choose the
+// replica, and pass over one that hangs while others serve. health is told of what
+// becomes of circuits and replicas, and calls of those that the cache does not answer by
+// itself.
+func failsoftClient(hosts map[string][]string, cache *stale.Cache, health *known, calls meter) *http.Client {
+	below := calls.over(resilient(hosts, newBase(), health))
 	return &http.Client{Timeout: deadline, Transport: cache.Transport(below)}
 }
 
@@ -50,20 +50,45 @@ func newCache() *stale.Cache {
 }
 
 // resilient reads from the outside in, a call's way down to its connection.
-func resilient(
-	hosts map[string][]string, pool http.RoundTripper, observe func(context.Context, breaker.Event),
-) http.RoundTripper {
+func resilient(hosts map[string][]string, base http.RoundTripper, health *known) http.RoundTripper {
 	extra := budget.MustNew(budget.Config{Ratio: ratio}) // of retries and hedges together
-	breakers := breaker.MustNew(breaker.Config{
+	return newRetrier(extra).Transport(newHedger(extra).Transport(
+		newBreakers(health).Transport(routed(hosts, base, health))))
+}
+
+// newBreakers returns the circuits, one for each host in a URL: for each upstream, as
+// that of a replica is chosen below.
+func newBreakers(health *known) *breaker.Breaker {
+	return breaker.MustNew(breaker.Config{
 		Rules: rules(),
 		// The default takes more than half of all circuits open for a fault on
-		// our own side, and lets all calls pass. With six, all of what we call may
+		// our own side, and lets all calls pass. With four, all of what we call may
 		// well be down.
 		MaxOpenFraction: breaker.Off,
-		Observe:         observe,
+		Observe:         health.circuit,
 	})
-	choice := &replicas{hosts: hosts, next: breakers.Transport(pool)}
-	return newRetrier(extra).Transport(newHedger(extra).Transport(choice))
+}
+
+// routed sends requests for an upstream's name to its replicas. Each pool lets those for
+// others pass, so that one stands in the other. A pool without a Resolver or a Check has
+// nothing to be closed.
+func routed(hosts map[string][]string, base http.RoundTripper, health *known) http.RoundTripper {
+	next := base
+	for name, addrs := range hosts {
+		next = newPool(name, addrs, health).Transport(next)
+	}
+	return next
+}
+
+// newPool returns what chooses a replica. All else is as it is by default: of two at
+// random the one that has less to do, by how long its calls take and how many it has. One
+// that hangs falls behind with the first call that it does not answer.
+func newPool(name string, addrs []string, health *known) *route.Pool {
+	cfg := route.Config{Names: []string{name}, Observe: health.replica}
+	for _, addr := range addrs {
+		cfg.Hosts = append(cfg.Hosts, route.Host{Addr: addr})
+	}
+	return route.MustNew(cfg)
 }
 
 // ratio is how much of an extra attempt each call pays for. The default of a
@@ -71,12 +96,15 @@ func resilient(
 // third of all calls with it until its circuit opens.
 const ratio = 0.2
 
+// tryTimeout is how long an attempt may take, of those that make up a call.
+const tryTimeout = 400 * time.Millisecond
+
 func newRetrier(extra *budget.Budget) *retry.Retrier {
 	return retry.MustNew(retry.Config{
 		// Short enough that a second attempt fits into the deadline, but above
 		// what calls take on a slow day. A shorter one would give up on answers
 		// that are on their way, just when the upstreams have no time to spare.
-		TryTimeout: 400 * time.Millisecond,
+		TryTimeout: tryTimeout,
 		// A visitor who cannot be served is told so at once, rather than kept
 		// until a circuit lets calls pass again.
 		MaxRetryAfter: time.Millisecond,
@@ -126,59 +154,32 @@ func rules() breaker.Rules {
 	}
 }
 
-// newPool returns connections that are kept open between calls, for either side.
-func newPool() *http.Transport {
+// newBase returns connections that are kept open between calls, for either side.
+func newBase() *http.Transport {
 	return &http.Transport{MaxIdleConnsPerHost: 128, IdleConnTimeout: time.Minute}
 }
 
-// replicas sends requests for an upstream's name to its hosts in turn: visitors
-// one after the other start with different hosts, and each further attempt of a
-// call goes to another one. A counter would spread first attempts as well, but
-// others move it on between two attempts: every third would meet the same host
-// again.
-type replicas struct {
+// turns sends requests for an upstream's name to its replicas in turn: visitors one after
+// the other are served by different ones.
+type turns struct {
 	hosts map[string][]string
 	next  http.RoundTripper
 }
 
-// RoundTrip passes over hosts that a breaker below refuses to call: nothing was
-// sent, so that trying the next one costs no attempt. First attempts go up the
-// list and further ones down, so that these two meet only where a single host is
-// left. Requests with a body would need a new one for each host, from GetBody.
-func (r *replicas) RoundTrip(req *http.Request) (resp *http.Response, err error) {
-	hosts := r.hosts[req.URL.Host]
+// RoundTrip sends a copy, as a RoundTripper must not change its request.
+func (t *turns) RoundTrip(req *http.Request) (*http.Response, error) {
+	hosts := t.hosts[req.URL.Host]
 	if len(hosts) == 0 {
-		return r.next.RoundTrip(req)
+		return t.next.RoundTrip(req)
 	}
-	before := attempt(retry.Attempt(req.Context()), hedge.Attempt(req.Context())) - 1
-	step := 1
-	if before > 0 {
-		step = len(hosts) - 1 // one down, modulo their number
-	}
-	for i := range hosts {
-		turn := visitorOf(req) + step*(before+i)
-		resp, err = r.next.RoundTrip(to(hosts[turn%len(hosts)], req))
-		if !errors.Is(err, breaker.ErrOpen) {
-			break
-		}
-	}
-	return resp, err
-}
-
-// attempt counts the attempts of a call from 1: each retry is hedged in its turn.
-func attempt(tries, hedged int) int { return (tries-1)*hedge.DefaultMaxAttempts + hedged }
-
-// to returns a copy of a request for another host, as a RoundTripper must not
-// change its request.
-func to(host string, req *http.Request) *http.Request {
 	url := *req.URL
-	url.Host = host
+	url.Host = hosts[visitorOf(req)%len(hosts)]
 	routed := req.WithContext(req.Context())
 	routed.URL = &url
-	return routed
+	return t.next.RoundTrip(routed)
 }
 
 // CloseIdleConnections closes those of the transport below.
-func (r *replicas) CloseIdleConnections() {
-	(&http.Client{Transport: r.next}).CloseIdleConnections()
+func (t *turns) CloseIdleConnections() {
+	(&http.Client{Transport: t.next}).CloseIdleConnections()
 }

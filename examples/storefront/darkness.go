@@ -41,8 +41,8 @@ func (r *record) misses(front string, from, to time.Duration) misses {
 	m := misses{calls: failed.visitors, median: failed.quantile(0.5)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, at := range r.sides[front].sent {
-		if from <= at && at < to {
+	for _, seen := range r.sides[front].sent {
+		if from <= seen.at && seen.at < to {
 			m.attempts++
 		}
 	}
@@ -53,12 +53,8 @@ func (r *record) misses(front string, from, to time.Duration) misses {
 // A probe holds its place until it has timed out. One more may have been on its
 // way before, and another be cut short by its caller's deadline.
 func probes(length time.Duration) int {
-	circuits := 0
-	for _, u := range upstreams() {
-		circuits += u.replicas
-	}
 	r := rules()
-	return circuits * r.Probes * (int(length/r.ProbeTimeout) + 2)
+	return len(upstreams()) * r.Probes * (int(length/r.ProbeTimeout) + 2)
 }
 
 // prompt is how long a refusal may take.

@@ -15,13 +15,13 @@ func nightfall() (script, *record) {
 	r := newRecord(s, newVisitors(s, 2))
 	for _, second := range []int{44, 45, 47, 49, 50} { // only those in the middle are meant
 		at := time.Duration(second) * time.Second
-		r.attempted(naive, 0, 1, at)
+		r.attempted(naive, 0, 1, arrival{at: at})
 		r.called(naive, call{at: at, took: time.Second})
 		r.called(failsoft, call{at: at, took: time.Duration(second) * time.Microsecond})
 		r.called(failsoft, call{at: at, took: time.Hour, answered: true})
 	}
-	r.attempted(failsoft, 0, 1, 46*time.Second)
-	r.attempted(failsoft, 0, 1, 39*time.Second)
+	r.attempted(failsoft, 0, 1, arrival{at: 46 * time.Second})
+	r.attempted(failsoft, 0, 1, arrival{at: 39 * time.Second})
 	return s, r
 }
 

@@ -34,7 +34,7 @@ func drill(ctx context.Context, s script, perPhase int, plain bool, out io.Write
 		return errInterrupted
 	}
 	rows := first.record.rows(s)
-	err := errors.Join(judge(rows), first.record.darkness(s).judge(), rush.judge())
+	err := errors.Join(judge(rows), first.record.stall(s).judge(), first.record.darkness(s).judge(), rush.judge())
 	if err != nil && (delayed(first.record, second.pages, second.ads) || overdue(rows)) {
 		err = errors.Join(err, errBusy)
 	}

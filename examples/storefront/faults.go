@@ -62,6 +62,9 @@ func (s script) span(phase int) (begin, end time.Duration) {
 	return begin, begin + s.length
 }
 
+// stalledReplica is the number of the replica that does, where one does.
+const stalledReplica = 0
+
 // forever is longer than any caller waits.
 const forever = time.Hour
 
@@ -76,7 +79,7 @@ type effect struct {
 // sides draws the same luck, another attempt of the same visitor its own.
 func (s script) effect(elapsed time.Duration, u upstream, replica, visitor, attempt int) effect {
 	p := s.phases[s.at(elapsed)]
-	if p.silent || p.stalls == u.name && replica == 0 {
+	if p.silent || p.stalls == u.name && replica == stalledReplica {
 		return effect{delay: forever}
 	}
 	luck := s.luck("attempt", u.name, strconv.Itoa(visitor), strconv.Itoa(attempt))

@@ -30,7 +30,7 @@ func (f *flash) rehearse(ctx context.Context, t *testing.T, enter door) rush {
 			pool[host] = &replica{upstream: u, number: i, script: f.script, start: start, record: f.pages}
 		}
 	}
-	client := &http.Client{Timeout: deadline, Transport: &replicas{hosts: hosts, next: pool}}
+	client := &http.Client{Timeout: deadline, Transport: &turns{hosts: hosts, next: pool}}
 	fronts := map[string]http.Handler{
 		naive:    f.behind(noDoor, naive, client),
 		failsoft: f.behind(enter, failsoft, client),

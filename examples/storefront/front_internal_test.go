@@ -98,7 +98,9 @@ func TestMeterTellsWhatBecameOfCalls(t *testing.T) {
 		const by = 10 * time.Millisecond
 		all := r.calls(naive, 0, time.Hour)
 		assert.Equal(t, []call{
-			{at: 1 * time.Second, took: by, answered: true}, {at: 2 * time.Second, took: by}, {at: 3 * time.Second, took: by},
+			{upstream: "catalogue", at: 1 * time.Second, took: by, answered: true},
+			{upstream: "catalogue", at: 2 * time.Second, took: by},
+			{upstream: "catalogue", at: 3 * time.Second, took: by},
 		}, all)
 		assert.Equal(t, all[1:2], r.calls(naive, 2*time.Second, 3*time.Second))
 		assert.Empty(t, r.calls(failsoft, 0, time.Hour))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/failsoft/failsoft/breaker"
 	"github.com/failsoft/failsoft/healthcheck"
+	"github.com/failsoft/failsoft/route"
 )
 
 // newHealth returns what knows how a service is.
@@ -24,77 +25,90 @@ func endpoints(mux *http.ServeMux, health *healthcheck.Checker) http.Handler {
 	return health.InBand(mux)
 }
 
-// circuits makes the circuits of a breaker, which are per replica, the health of
-// the upstreams: a check passes while all replicas are called, warns while some are
-// not, and fails when none is. No check has a probe: it would find that a replica
-// accepts connections, and the breaker knows what became of calls.
+// known makes what the breaker and the pools know of the upstreams the health of these:
+// a check passes while all replicas are used, warns while some are not, and fails when
+// the circuit is open. No check has a probe: it would find that a replica accepts
+// connections, and these know what became of calls.
 //
-// healthcheck.Observer is this without a lock. It is for circuits that have a check
-// each; where several share one, the last to count them must be the last to report.
-type circuits struct {
-	health   *healthcheck.Checker
+// healthcheck.Observer is this without a lock, for what has one source. Here the last to
+// look at both must be the last to report.
+type known struct {
+	checker  *healthcheck.Checker
 	hosts    map[string][]string // by upstream
 	upstream map[string]string   // by host
 
 	mu   sync.Mutex
-	open map[string]bool // by host
+	open map[string]bool // circuits, by upstream
+	out  map[string]bool // replicas that are ejected, by host
 }
 
-func newCircuits(hosts map[string][]string) *circuits {
-	c := &circuits{
-		health: newHealth(failsoft), hosts: hosts,
-		upstream: make(map[string]string), open: make(map[string]bool),
+func newKnown(hosts map[string][]string) *known {
+	k := &known{
+		checker: newHealth(failsoft), hosts: hosts, upstream: make(map[string]string),
+		open: make(map[string]bool), out: make(map[string]bool),
 	}
 	for name, replicas := range hosts {
 		// A failure degrades, which is the default, even for what no page can do
 		// without: all fronts have the same upstreams, and if these made them
 		// unready, nobody would be left to say so.
-		c.health.MustAdd(name, healthcheck.Check{})
+		k.checker.MustAdd(name, healthcheck.Check{})
 		for _, host := range replicas {
-			c.upstream[host] = name
+			k.upstream[host] = name
 		}
 	}
-	return c
+	return k
 }
 
-// begin reports once, as soon as health is started: circuits are closed until they
-// have a reason to open, and say nothing before that.
-func (c *circuits) begin() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for name := range c.hosts {
-		c.report(name)
+// begin reports once, as soon as the checker is started: who is well says nothing before
+// that is over.
+func (k *known) begin() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for name := range k.hosts {
+		k.report(name)
 	}
 }
 
-// observe is for the Observe field of a breaker.Config.
-func (c *circuits) observe(_ context.Context, e breaker.Event) {
-	name, known := c.upstream[e.Key]
-	if e.Kind != breaker.Changed || !known {
+// circuit is for the Observe field of a breaker.Config.
+func (k *known) circuit(_ context.Context, e breaker.Event) {
+	if _, mine := k.hosts[e.Key]; e.Kind != breaker.Changed || !mine {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open[e.Key] = e.State == breaker.Open || e.State == breaker.HalfOpen
-	c.report(name)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.open[e.Key] = e.State == breaker.Open || e.State == breaker.HalfOpen
+	k.report(e.Key)
 }
 
-// report counts an upstream's open circuits and tells its check. It needs the lock.
-func (c *circuits) report(name string) {
-	all, open := len(c.hosts[name]), 0
-	for _, host := range c.hosts[name] {
-		if c.open[host] {
-			open++
+// replica is for the Observe field of a route.Config. What is ejected stays so until a
+// request of its probation has gone well.
+func (k *known) replica(_ context.Context, e route.Event) {
+	name, mine := k.upstream[e.Addr]
+	if e.Kind != route.Ejected && e.Kind != route.Returned || !mine {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.out[e.Addr] = e.Kind == route.Ejected
+	k.report(name)
+}
+
+// report tells the check of an upstream. It needs the lock.
+func (k *known) report(name string) {
+	out := 0
+	for _, host := range k.hosts[name] {
+		if k.out[host] {
+			out++
 		}
 	}
-	r := healthcheck.Result{Status: healthcheck.Pass, Observed: open, Unit: "open circuits"}
+	r := healthcheck.Result{Status: healthcheck.Pass, Observed: out, Unit: "ejected replicas"}
 	switch {
-	case open == all:
+	case k.open[name]:
 		r.Status = healthcheck.Fail
-	case open > 0:
+	case out > 0:
 		r.Status = healthcheck.Warn
 	}
-	_ = c.health.Report(name, r) // the name is known, and health is started before the first call
+	_ = k.checker.Report(name, r) // the name is known, and the checker is started before the first call
 }
 
 // statuses is what the checks of a service say, in the order of the upstreams.

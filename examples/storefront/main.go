@@ -15,7 +15,9 @@
 // It exits with 0 if failsoft did its job. It exits with 1 if failsoft fell behind
 // naive's availability, of pages or, the recovery aside, of calls to upstreams; if
 // it spent more than its budget in any phase; if its p99, of either, was more than a
-// tenth of naive's while one replica stalled; if less than 99 % of its visitors got
+// tenth of naive's while one replica stalled, if a call to that upstream took as long as
+// a try may, or if that replica still got more than a tenth of the attempts a second
+// later, or pages were not in time then; if less than 99 % of its visitors got
 // a page in the blackout; or if its breaker did not refuse at once there or sent
 // more than probes. It also does if failsoft built less than twice as many pages for
 // the flash crowd as it can in full, refused some before it left out parts of them and

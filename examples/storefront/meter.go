@@ -27,7 +27,7 @@ func (m metered) RoundTrip(req *http.Request) (*http.Response, error) {
 	begun := time.Now()
 	resp, err := m.next.RoundTrip(req)
 	m.record.called(m.front, call{
-		at: begun.Sub(m.start), took: time.Since(begun),
+		upstream: req.URL.Host, at: begun.Sub(m.start), took: time.Since(begun),
 		answered: err == nil && resp.StatusCode == http.StatusOK,
 	})
 	return resp, err

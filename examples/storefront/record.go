@@ -33,13 +33,21 @@ type side struct {
 	simpler []int // the visitors whose pages were to do without some part
 	refused []int // those who were told to come later
 
-	sent  []time.Duration // when each of the attempts was seen, since the start
+	sent  []arrival // each of the attempts
 	calls []call
+}
+
+// arrival is an attempt as an upstream has seen it.
+type arrival struct {
+	at       time.Duration // since the start
+	upstream string
+	replica  int
 }
 
 // call is one that a front made to an upstream, of one attempt or several. What a
 // cache answers without asking is none.
 type call struct {
+	upstream string
 	at       time.Duration // when it was begun, since the start
 	took     time.Duration // to the headers
 	answered bool          // well
@@ -83,9 +91,9 @@ func (r *record) latest() (time.Duration, int) {
 	return r.late, r.where
 }
 
-// attempted counts a request that an upstream has seen elapsed after the start,
-// the n-th of its call, in the phase in which its visitor arrived.
-func (r *record) attempted(front string, visitor, n int, elapsed time.Duration) {
+// attempted counts a request that an upstream has seen, the n-th of its call, in the
+// phase in which its visitor arrived.
+func (r *record) attempted(front string, visitor, n int, seen arrival) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if side := r.sides[front]; side != nil && visitor < len(r.visitors) {
@@ -94,7 +102,7 @@ func (r *record) attempted(front string, visitor, n int, elapsed time.Duration) 
 		if n > 1 {
 			side.extra[phase]++
 		}
-		side.sent = append(side.sent, elapsed)
+		side.sent = append(side.sent, seen)
 	}
 }
 

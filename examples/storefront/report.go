@@ -26,6 +26,7 @@ func report(out io.Writer, s script, r *record, crowd rush) error {
 	text.WriteString(line("all", naive, r.tally(naive, 0, last)) + "\n")
 	text.WriteString(line("", failsoft, r.tally(failsoft, 0, last)) + "\n\n")
 	text.WriteString(callTable(rows))
+	text.WriteString(r.stall(s).String())
 	text.WriteString(r.darkness(s).String())
 	text.WriteString(notes(s, r, rows))
 	text.WriteString(crowd.String())
@@ -34,7 +35,7 @@ func report(out io.Writer, s script, r *record, crowd rush) error {
 }
 
 // callTable is the part of the report that tells what the fronts' calls came to,
-// below the cache: all that retries, hedges and the breaker are good for.
+// below the cache: all that retries, hedges, the breaker and the pools are good for.
 func callTable(rows []row) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%-18s %22s%10s%19s%10s\n",

@@ -22,10 +22,10 @@ func recorded(phases int) (script, *record) {
 			break
 		}
 		for range 4 {
-			r.attempted(naive, number, 1, v.at)
-			r.attempted(failsoft, number, 1, v.at)
+			r.attempted(naive, number, 1, arrival{at: v.at})
+			r.attempted(failsoft, number, 1, arrival{at: v.at})
 		}
-		r.attempted(failsoft, number, 2, v.at)
+		r.attempted(failsoft, number, 2, arrival{at: v.at})
 		if number%2 == 0 {
 			r.staled(failsoft, number)
 		}
@@ -77,8 +77,8 @@ func TestReportTellsOfABusyMachine(t *testing.T) {
 
 func TestRecordIgnoresStrangers(t *testing.T) {
 	s, r := recorded(1)
-	r.attempted("somebody", 0, 1, 0)
-	r.attempted(naive, 1000, 1, 0)
+	r.attempted("somebody", 0, 1, arrival{at: 0})
+	r.attempted(naive, 1000, 1, arrival{at: 0})
 	r.staled(naive, 1000)
 	assert.Zero(t, r.tally(naive, 0, len(s.phases)).stale)
 	assert.Equal(t, 8, r.tally(naive, 0, len(s.phases)).attempts)

@@ -61,26 +61,26 @@ func (s *servers) startUpstreams(
 // startFronts starts the two shop fronts and returns their URLs by name. They
 // share no connections, so that neither suffers from what the other does.
 func (s *servers) startFronts(
-	ctx context.Context, hosts map[string][]string, known *circuits, start time.Time, record *record, open shop,
+	ctx context.Context, hosts map[string][]string, health *known, start time.Time, record *record, open shop,
 ) (map[string]string, error) {
 	urls := make(map[string]string)
 	// A timeout knows of nothing between two calls: naive has the same endpoints,
 	// and no check that could tell them anything.
-	health := map[string]*healthcheck.Checker{naive: newHealth(naive), failsoft: known.health}
+	checkers := map[string]*healthcheck.Checker{naive: newHealth(naive), failsoft: health.checker}
 	cache := newCache()
 	s.caches = append(s.caches, cache)
 	for name, client := range map[string]*http.Client{
 		naive:    naiveClient(hosts, meter{front: naive, start: start, record: record}),
-		failsoft: failsoftClient(hosts, cache, known, meter{front: failsoft, start: start, record: record}),
+		failsoft: failsoftClient(hosts, cache, health, meter{front: failsoft, start: start, record: record}),
 	} {
 		s.clients = append(s.clients, client)
-		address, err := s.start(ctx, open(name, client), health[name])
+		address, err := s.start(ctx, open(name, client), checkers[name])
 		if err != nil {
 			return nil, err
 		}
 		urls[name] = "http://" + address
 	}
-	known.begin()
+	health.begin()
 	return urls, nil
 }
 

@@ -53,7 +53,7 @@ func (u *replica) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	visitor := visitorOf(r)
 	elapsed := time.Since(u.start)
 	n := attempt(retry.RequestAttempt(r), hedge.RequestAttempt(r))
-	u.record.attempted(r.Header.Get(headerFront), visitor, n, elapsed)
+	u.record.attempted(r.Header.Get(headerFront), visitor, n, arrival{at: elapsed, upstream: u.name, replica: u.number})
 	e := u.script.effect(elapsed, u.upstream, u.number, visitor, n)
 	timer := time.NewTimer(e.delay)
 	defer timer.Stop()
@@ -68,3 +68,6 @@ func (u *replica) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(e.status)
 	_, _ = io.WriteString(w, "A word from "+u.name+".") // a caller who has left reads no errors
 }
+
+// attempt counts the attempts of a call from 1: each retry is hedged in its turn.
+func attempt(tries, hedged int) int { return (tries-1)*hedge.DefaultMaxAttempts + hedged }
