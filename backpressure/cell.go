@@ -29,7 +29,8 @@ type cell struct {
 	queued  int
 	gap     float64 // ns between two places that become free, smoothed
 	freed   int64   // when the last one did, or since when all are taken
-	latency float64 // ns of a call, smoothed: where no gap is known
+	latency float64 // ns of a call, smoothed
+	hold    float64 // ns for which a call holds its place, smoothed: where no gap is known
 
 	background int64 // when a background call was last let in
 	retired    bool  // no longer in the map
@@ -43,7 +44,8 @@ type cell struct {
 type slot struct {
 	gen    uint32
 	epoch  uint32
-	start  int64
+	since  int64 // when it got its place
+	start  int64 // of what it tells of load
 	held   bool
 	stream bool
 	mute   bool // its latency means nothing
@@ -146,7 +148,7 @@ func (c *cell) slotLocked(epoch uint32, now int64) admission {
 	}
 	s := &c.slots[at]
 	s.gen++
-	s.epoch, s.start, s.held, s.stream, s.mute = epoch, now, true, false, false
+	s.epoch, s.since, s.start, s.held, s.stream, s.mute = epoch, now, now, true, false, false
 	return admission{slot: at, gen: s.gen}
 }
 
@@ -171,6 +173,9 @@ func (c *cell) release(at int32, gen uint32, outcome Outcome, now int64) (change
 		return Unchanged, true
 	}
 	c.inFlight--
+	if outcome == Success {
+		smoothIn(&c.hold, now-s.since)
+	}
 	if !s.mute {
 		changed = c.sampleLocked(s, outcome, now)
 	}
@@ -184,10 +189,7 @@ func (c *cell) sampleLocked(s *slot, outcome Outcome, now int64) (changed Reason
 		return Unchanged // excused for longer than it took: it waited for two things at once
 	}
 	if outcome == Success {
-		if c.latency == 0 {
-			c.latency = float64(took)
-		}
-		c.latency += 0.05 * (float64(took) - c.latency)
+		smoothIn(&c.latency, took)
 	}
 	if !c.fixed {
 		if changed = c.calc.done(s.epoch, took, outcome, now); changed != Unchanged {
@@ -195,4 +197,12 @@ func (c *cell) sampleLocked(s *slot, outcome Outcome, now int64) (changed Reason
 		}
 	}
 	return changed
+}
+
+// smoothIn moves a mean by a twentieth of what is new about a call.
+func smoothIn(mean *float64, ns int64) {
+	if *mean == 0 {
+		*mean = float64(ns)
+	}
+	*mean += 0.05 * (float64(ns) - *mean)
 }

@@ -169,7 +169,8 @@ type Config struct {
 	// a millisecond. It never exceeds 95 %. When the load is gone it is 0 within 100 ms.
 	//
 	// CPULoad, if set, gives the number per processor instead of Go's scheduler, and then
-	// the number alone counts. It may stay where the gate is Off, and is not asked then.
+	// the number alone counts. It may stay where the gate is Off, and is not asked then. If
+	// it panics, it has said 0, and Observe is told.
 	CPUThreshold float64
 	CPULoad      func() float64 `json:"-"`
 

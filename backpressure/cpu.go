@@ -19,6 +19,7 @@ import (
 type cpuGate struct {
 	threshold float64
 	load      func() float64 // of the user's; nil reads the scheduler
+	contain   func(any)      // told of a panic in it
 
 	next    atomic.Int64  // when the next sample is due
 	shed    atomic.Uint64 // float64: the part of the requests that is refused, [0,mostShed]
@@ -64,8 +65,8 @@ const (
 	toBlame               = 1.25
 )
 
-func (g *cpuGate) init(threshold float64, load func() float64) {
-	g.threshold, g.load = threshold, load
+func (g *cpuGate) init(threshold float64, load func() float64, contain func(any)) {
+	g.threshold, g.load, g.contain = threshold, load, contain
 	g.control.threshold = threshold
 	g.traffic.spread()
 	g.sample[0].Name = "/sched/goroutines/runnable:goroutines"
@@ -85,24 +86,26 @@ func (g *cpuGate) passes(req *request, now int64) bool {
 // refresh takes a sample if one is due.
 func (g *cpuGate) refresh(now int64) {
 	if due := g.next.Load(); now >= due && g.next.CompareAndSwap(due, now+sampleEvery) {
-		g.take(now)
+		g.contain(g.take(now))
 	}
 }
 
-// take samples the load and works out what is shed until the next one.
-func (g *cpuGate) take(now int64) {
+// take samples the load and works out what is shed until the next one. It returns what a
+// func of the user's has panicked with: then it has said 0.
+func (g *cpuGate) take(now int64) any {
 	if !g.mu.TryLock() { // nobody waits for a func of the user's that somebody else has called
-		return
+		return nil
 	}
 	defer g.mu.Unlock()
 	since := time.Duration(now - g.last)
 	if since <= 0 {
-		return // it was kept from a processor while others went by; time that runs back blows up the average
+		return nil // it was kept from a processor while others went by; time that runs back blows up the average
 	}
 	g.last = now
 	idle := g.idle(since)
 	g.traffic.tick(since, since-idle)
-	load := smooth(g.smoothed, g.read(), since, loadTime) // also over what was idle: it is not only requests
+	load, panicked := g.read()
+	load = smooth(g.smoothed, load, since, loadTime) // also over what was idle: it is not only requests
 	g.smoothed = load
 	if g.others = min(g.others, load+g.slack); load < g.found/2 {
 		g.others, g.slack, g.found = 0, 0, 0 // they are done; if some are left another trial will tell
@@ -117,6 +120,7 @@ func (g *cpuGate) take(now int64) {
 	g.current.Store(math.Float64bits(ours))
 	g.pressed.Store(math.Float64bits(g.control.pressure(ours, g.waits)))
 	g.shed.Store(math.Float64bits(shed))
+	return panicked
 }
 
 // idle is for how long there was nothing to do since the last sample. Who had to wait then
@@ -186,19 +190,25 @@ func smooth(was, is float64, since, over time.Duration) float64 {
 }
 
 // read returns how many goroutines per processor wait for it.
-func (g *cpuGate) read() float64 {
+func (g *cpuGate) read() (load float64, panicked any) {
 	if g.load != nil {
-		if load := g.load(); load >= 0 && !math.IsInf(load, 1) { // NaN is neither
-			return load
-		}
-		return 0
+		return g.ask()
 	}
 	metrics.Read(g.sample[:])
 	if g.sample[0].Value.Kind() != metrics.KindUint64 {
-		return 0 // a runtime without it
+		return 0, nil // a runtime without it
 	}
 	g.procs = float64(runtime.GOMAXPROCS(0)) // it changes at run time
-	return float64(g.sample[0].Value.Uint64()) / g.procs
+	return float64(g.sample[0].Value.Uint64()) / g.procs, nil
+}
+
+// ask asks the user's func.
+func (g *cpuGate) ask() (load float64, panicked any) {
+	defer func() { panicked = recover() }()
+	if load = g.load(); load >= 0 && !math.IsInf(load, 1) { // NaN is neither
+		return load, nil
+	}
+	return 0, nil
 }
 
 // pressure is the load as a part of what it may be.

@@ -181,7 +181,7 @@ type machine struct {
 
 func newMachine(work, refusal time.Duration) *machine {
 	m := &machine{gate: new(cpuGate), random: rand.New(rand.NewPCG(1, 2)), work: work, refusal: refusal}
-	m.gate.init(DefaultCPUThreshold, func() float64 { return float64(len(m.queue)) })
+	m.gate.init(DefaultCPUThreshold, func() float64 { return float64(len(m.queue)) }, func(any) {})
 	m.gate.procs = 1
 	return m
 }

@@ -12,7 +12,7 @@ import (
 // part of the requests is shed.
 func gated(load func(shed float64) float64) *cpuGate {
 	g := new(cpuGate)
-	g.init(2, func() float64 { return load(math.Float64frombits(g.shed.Load())) })
+	g.init(2, func() float64 { return load(math.Float64frombits(g.shed.Load())) }, func(any) {})
 	return g
 }
 
@@ -94,7 +94,9 @@ func TestCPUGateOpensAgain(t *testing.T) {
 
 func TestCPUGateReadsTheScheduler(t *testing.T) {
 	var g cpuGate
-	g.init(2, nil)
-	assert.GreaterOrEqual(t, g.read(), 0.0)
+	g.init(2, nil, func(any) {})
+	load, panicked := g.read()
+	assert.GreaterOrEqual(t, load, 0.0)
+	assert.Nil(t, panicked)
 	assert.Zero(t, testing.AllocsPerRun(100, func() { g.read() }))
 }

@@ -33,7 +33,7 @@ func New(cfg Config) (*Limiter, error) {
 		return nil, err
 	}
 	l := &Limiter{cfg: cfg, begun: time.Now(), heap: newHeapGate(cfg.HeapThreshold)}
-	l.cpu.init(cfg.CPUThreshold, cfg.CPULoad)
+	l.cpu.init(cfg.CPUThreshold, cfg.CPULoad, func(value any) { l.contain(context.Background(), value) })
 	l.cells = keyed.New(keyed.Config[cell]{
 		Max:    cfg.MaxKeys,
 		New:    l.newCell,

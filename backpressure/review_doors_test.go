@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -322,5 +323,64 @@ func TestDoorOfTransportWatchesCancel(t *testing.T) {
 		require.ErrorIs(t, send(t, l, cancel), context.Canceled)
 		assert.Equal(t, uint64(1), shot(t, l, "").Counts.Admitted[backpressure.Default])
 		atRest(t, l)
+	})
+}
+
+// A func that is asked for the load may be wrong about it, and must not be what brings
+// the service down.
+func TestBadInputCPULoadPanics(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		var told []backpressure.Event
+		l := backpressure.MustNew(backpressure.Config{
+			CPULoad: func() float64 { panic("no such file") },
+			Observe: func(_ context.Context, e backpressure.Event) { told = append(told, e) },
+		})
+		for range 3 {
+			time.Sleep(time.Second)
+			p, err := l.Acquire(t.Context(), backpressure.Request{})
+			require.NoError(t, err)
+			p.Done(backpressure.Success)
+		}
+		assert.Zero(t, l.Snapshot().CPULoad)
+		require.NotEmpty(t, told)
+		for _, e := range told {
+			assert.Equal(t, backpressure.Panicked, e.Kind)
+			assert.ErrorContains(t, e.Err, "no such file")
+		}
+	})
+}
+
+// A place is taken until the end of the body, and how long that is, and not how soon the
+// headers come, says how long the next one waits for it.
+func TestRequirement1WaitIsPredictedByTheBody(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		l := backpressure.MustNew(backpressure.Config{
+			Limit: backpressure.Fixed(1), MaxWait: 50 * time.Millisecond, CPUThreshold: backpressure.Off,
+		})
+		transport := l.Transport(roundTrip(func(req *http.Request) (*http.Response, error) {
+			return &http.Response{
+				StatusCode: http.StatusOK, Header: http.Header{}, Request: req, Body: io.NopCloser(strings.NewReader("long")),
+			}, nil
+		}))
+		send := func() (*http.Response, error) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://shop.test/", nil)
+			require.NoError(t, err)
+			return transport.RoundTrip(req)
+		}
+		for range 3 {
+			resp, err := send()
+			require.NoError(t, err)
+			time.Sleep(time.Second)
+			require.NoError(t, resp.Body.Close())
+		}
+		resp, err := send()
+		require.NoError(t, err)
+		start := time.Now()
+		_, err = send()
+		limited, ok := errors.AsType[*backpressure.LimitedError](err)
+		require.True(t, ok, "%v", err)
+		assert.Equal(t, backpressure.AtLimit, limited.Reason)
+		assert.Zero(t, time.Since(start), "it is refused at once")
+		require.NoError(t, resp.Body.Close())
 	})
 }

@@ -20,8 +20,8 @@ func (c *cell) enqueueLocked(req *request, now int64) *waiter {
 func (c *cell) freedLocked(now int64) {
 	if c.queued > 0 || c.inFlight+1 >= c.limit { // otherwise places come faster than calls
 		gap := float64(now - c.freed)
-		if c.latency > 0 {
-			gap = min(gap, c.latency) // what took longer than a call was idleness
+		if c.hold > 0 {
+			gap = min(gap, c.hold) // what took longer than a call was idleness
 		}
 		if c.gap == 0 {
 			c.gap = gap
@@ -109,7 +109,7 @@ func (c *cell) turnLocked(before int, share float64) time.Duration {
 	places := before + 1 + max(c.inFlight-max(c.wholeLocked(share), 1), 0)
 	gap := c.gap
 	if gap == 0 {
-		gap = c.latency / float64(max(c.limit, 1))
+		gap = c.hold / float64(max(c.limit, 1))
 	}
 	return time.Duration(float64(places) * gap)
 }
