@@ -92,12 +92,13 @@ func TestContractOfRefusals(t *testing.T) {
 }
 
 func TestContractOfHandler(t *testing.T) {
+	dark := limiter(backpressure.Config{Limit: backpressure.Fixed(8), CPULoad: func() float64 { return 1.5 }})
 	for name, wrap := range map[string]func(http.Handler) http.Handler{
 		"limiter": func(next http.Handler) http.Handler {
 			return limiter(backpressure.Config{CPUThreshold: backpressure.Off, MinLimit: 8, StartLimit: 8}).Handler(next)
 		},
 		"limiter, fixed":    func(next http.Handler) http.Handler { return limiter(fixed(8)).Handler(next) },
-		"limiter, brownout": func(next http.Handler) http.Handler { return dim(t).Handler(next) },
+		"limiter, brownout": func(next http.Handler) http.Handler { return dim(t, dark).Handler(next) },
 		"rate":              func(next http.Handler) http.Handler { return plenty().Handler(next) },
 		"rate over limiter over limiter": func(next http.Handler) http.Handler {
 			return plenty().Handler(limiter(fixed(8)).Handler(limiter(fixed(8)).Handler(next)))
@@ -117,12 +118,10 @@ func refuseAll(t *testing.T, th *backpressure.Throttle, key string, n int) {
 	}
 }
 
-// dim returns a Limiter that lets in eight at a time, and is in full brownout for the
-// next second.
-func dim(t *testing.T) *backpressure.Limiter {
+// dim brings a Limiter into full brownout, where it stays for the next second. It takes a
+// second, but for one that is there.
+func dim(t *testing.T, l *backpressure.Limiter) *backpressure.Limiter {
 	t.Helper()
-	cfg := backpressure.Config{Limit: backpressure.Fixed(8), CPULoad: func() float64 { return 1.5 }}
-	l := backpressure.MustNew(cfg)
 	require.Eventually(t, func() bool {
 		admitted(t, l, backpressure.Request{}).Done(backpressure.Ignore)
 		return l.Level() > 0.99
