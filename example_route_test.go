@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"time"
 
 	"github.com/failsoft/failsoft/retry"
@@ -14,25 +15,28 @@ import (
 // A client that sends each attempt to another host. Neither package knows the other:
 // retry tells, and route heeds, which hosts the attempts of a call went to.
 func Example_retryAndRoute() {
-	var asked []string
-	fails := failOnce() // whichever of the hosts is asked first
-	serve := func(name string) *httptest.Server {
-		return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			asked = append(asked, name)
-			fails.ServeHTTP(w, r)
-		}))
-	}
-	one, two := serve("one"), serve("two")
+	var failed atomic.Bool // whichever of the hosts is asked first fails, once
+	shelf := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if failed.CompareAndSwap(false, true) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	one, two := httptest.NewServer(shelf), httptest.NewServer(shelf)
 	defer one.Close()
 	defer two.Close()
 
+	retrier := retry.MustNew(retry.Config{TryTimeout: 300 * time.Millisecond})
 	pool := route.MustNew(route.Config{
 		Names: []string{"catalogue"},
 		Hosts: []route.Host{{Addr: one.URL}, {Addr: two.URL}},
 	})
 	defer func() { _ = pool.Close(context.Background()) }()
-	retrier := retry.MustNew(retry.Config{TryTimeout: 300 * time.Millisecond})
-	client := &http.Client{Transport: retrier.Transport(pool.Transport(nil))}
+	client := &http.Client{
+		// Outermost first. The Pool is innermost, so that it picks for each attempt: the other
+		// way round, all attempts of a call would go to one host.
+		Transport: retrier.Transport(pool.Transport(nil)),
+		Timeout:   2 * time.Second, // for all attempts together
+	}
 
 	resp, err := client.Get("http://catalogue/products/17")
 	if err != nil {
@@ -40,6 +44,8 @@ func Example_retryAndRoute() {
 		return
 	}
 	defer resp.Body.Close()
-	fmt.Println(resp.Status, "after", len(asked), "attempts; at another host:", asked[0] != asked[1])
-	// Output: 200 OK after 2 attempts; at another host: true
+	hosts := pool.Snapshot().Hosts
+	fmt.Println(resp.Status, "after", retrier.Snapshot().Retries, "retry;",
+		hosts[0].Picks, "request to the one host,", hosts[1].Picks, "to the other")
+	// Output: 200 OK after 1 retry; 1 request to the one host, 1 to the other
 }

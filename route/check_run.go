@@ -96,6 +96,7 @@ func (p *Pool) dueChecks() (begin []dueCheck, next int64) {
 		}
 		next = min(next, c.due)
 	}
+	p.nextCheck = next
 	return begin, next
 }
 
@@ -120,7 +121,9 @@ func (p *Pool) check(s *standing, m *member, through http.RoundTripper) {
 	if !late {
 		p.checked(s, err, now)
 	}
-	p.rouse()
+	if s.checks.due < p.nextCheck { // not each time: it looks at all of the hosts
+		p.rouse()
+	}
 }
 
 // ask sends a check, and returns what is wrong with the host.

@@ -55,15 +55,14 @@ func (c *choice) best(allowed func(*member) bool, now int64, cfg *Config) *membe
 // pair draws two that are not the same.
 func (c *choice) pair() (first, second *member) {
 	n := len(c.members)
-	i := c.draw()
 	if c.sums == nil {
-		j := rand.IntN(n - 1)
+		i, j := rand.IntN(n), rand.IntN(n-1)
 		if j >= i {
 			j++
 		}
 		return c.members[i], c.members[j]
 	}
-	j := c.draw()
+	i, j := c.draw(), c.draw()
 	for range 3 {
 		if j != i {
 			break
@@ -78,9 +77,6 @@ func (c *choice) pair() (first, second *member) {
 
 // draw returns a random place, in proportion to the weights.
 func (c *choice) draw() int {
-	if c.sums == nil {
-		return rand.IntN(len(c.members))
-	}
 	at := rand.Float64() * c.sums[len(c.sums)-1]
 	return min(sort.SearchFloat64s(c.sums, at), len(c.members)-1)
 }
@@ -92,23 +88,30 @@ func (c *choice) draw() int {
 // the weights would say nothing.
 func (c *choice) better(first, second *member, now int64, cfg *Config) *member {
 	a, b := first, second
-	if waits := second.isWaiting(now); waits != first.isWaiting(now) {
-		if waits {
-			a, b = b, a
-		}
-	} else {
-		margin := 1.0
-		if c.sums != nil {
-			margin = 2
-		}
-		if margin*second.score(now, false, cfg) < first.score(now, true, cfg) {
-			a, b = b, a
-		}
+	if c.isSecondBetter(first, second, now, cfg) {
+		a, b = b, a
 	}
 	if m := a.take(now, c.free); m != nil {
 		return m
 	}
 	return b.take(now, c.free)
+}
+
+func (c *choice) isSecondBetter(first, second *member, now int64, cfg *Config) bool {
+	margin := 1.0
+	if c.sums != nil {
+		margin = 2
+	}
+	switch waits := second.isWaiting(now); {
+	case waits != first.isWaiting(now):
+		return waits
+	case first.isForgotten(now, cfg):
+		return false
+	case c.sums == nil && second.isForgotten(now, cfg): // else it is to be drawn by its weight
+		return true
+	default:
+		return margin*second.score(now, false, cfg) < first.score(now, true, cfg)
+	}
 }
 
 // scan looks at all for two that are allowed, at random, and returns the better one. It
@@ -171,6 +174,18 @@ const trialTime = int64(5 * time.Second)
 
 // isWaiting reports whether a host on probation has no request that finds out.
 func (m *member) isWaiting(now int64) bool { return m.health == probation && now >= m.trial.Load() }
+
+// isForgotten reports whether a host that is well has said nothing for so long that what
+// is known of it is not to keep it from being asked; it is so for one request. After a
+// peak of latency the score alone would do so for a minute, where there is little to
+// do. Who hangs is asked the more seldom, the more of its requests do.
+func (m *member) isForgotten(now int64, cfg *Config) bool {
+	if m.health != well || now-m.heard.Load() < int64(cfg.Decay) {
+		return false
+	}
+	until := m.trial.Load()
+	return now >= until && m.trial.CompareAndSwap(until, now+int64(cfg.Decay)*(m.inFlight.Load()+1))
+}
 
 // isFree reports whether the host may have another request.
 func (m *member) isFree(now int64, free bool) bool {

@@ -25,21 +25,23 @@ const (
 	DefaultPanicThreshold = 0.5
 	DefaultZoneThreshold  = 0.7
 	DefaultDrainTime      = 30 * time.Second
-	DefaultMaxLag         = 10 * time.Second
+	DefaultMaxLag         = DefaultPinFor
 )
 
 // Config says which requests are routed, to which hosts, and when one is left out. The
 // zero Config but for Names and Hosts is the default, meant for production.
 type Config struct {
-	// Names are the hosts of the URLs that are routed, as they stand there: with a port
-	// if URLs have one. At least one. Requests for others pass unchanged.
+	// Names are the hosts of the URLs that are routed, as they stand there, in any case:
+	// with a port if URLs have one, even if it is the one of the scheme. At least one.
+	// Requests for others pass unchanged.
 	Names []string
 
 	// Hosts are where to, or what is known before the Resolver has answered.
 	Hosts []Host
 
 	// Resolver finds the hosts, and goes on looking: see DNS, SRV and File. The Pool runs
-	// it on a goroutine until Close.
+	// it on a goroutine until Close. A host that it leaves out is forgotten, but for the
+	// requests that are under way there: one that comes again is new.
 	Resolver Resolver `json:"-"`
 
 	// AddressAsHost sends the address of a host in the Host header. Otherwise that is
@@ -62,13 +64,15 @@ type Config struct {
 	// Judge says what a response (before its body has been read) or an error of the
 	// transport says of the host. Nil, or ByRule, means: errors of the transport and 5xx
 	// but 501 are failures, 429 is trouble, the rest are successes. What the caller has
-	// ended, with a deadline too short for the host included, is ignored before Judge is
-	// asked.
+	// ended is ignored before Judge is asked, if it was canceled, or had less time than
+	// twice what the host takes, or than what others take.
 	Judge func(*http.Response, error) Outcome `json:"-"`
 
-	// Decay is the time constant in which a latency that was high is forgotten. Zero
-	// means 10 s. SlowStart is how long it takes a new or returned host to get its full
-	// share. Zero means 10 s; or Off.
+	// Decay is the time constant in which a latency that was high is forgotten. A host
+	// that is well and has said nothing for that long, as others were quicker, gets one
+	// request that draws it, and its answer alone counts then: of two hosts, neither is
+	// without traffic for longer. Zero means 10 s. SlowStart is how long it takes a new or
+	// returned host to get its full share. Zero means 10 s; or Off.
 	Decay     time.Duration
 	SlowStart time.Duration
 
@@ -85,18 +89,21 @@ type Config struct {
 	EjectTime    time.Duration
 	MaxEjectTime time.Duration
 
-	// MaxEjected is the part of the hosts, in (0,1], that may be ejected; never the last
-	// one. Zero means 0.5.
+	// MaxEjected is the part of the hosts, in (0,1], that may be ejected, rounded down
+	// but for the first one. Never ejected is who has no other host that is well and can
+	// do the same: so a replica may be while a primary is well, which then serves its
+	// reads, but no primary for the sake of replicas. Zero means 0.5.
 	MaxEjected float64
 
 	// PanicThreshold is the part of the hosts' weight, in (0,1], below which all of them
-	// are used, ill or not. Zero means 0.5; or Off.
+	// are used, ill or not, but for those that drain. These are used, too, where no host
+	// is left but such that were ejected. Zero means 0.5; or Off.
 	PanicThreshold float64
 
 	// DrainHeader is the response header by which a host says that it wants no new work,
 	// by the value "drain". Zero means X-Health, as sent by package healthcheck.
-	// DrainTime is for how long it gets none, unless it is gone by then. Zero means 30 s;
-	// or Off, not to look.
+	// DrainTime is for how long it gets none after it last said so, unless it is gone by
+	// then. Zero means 30 s; or Off, not to look.
 	DrainHeader string
 	DrainTime   time.Duration
 
@@ -107,10 +114,16 @@ type Config struct {
 	// that Writes has marked. Zero means "".
 	Store string
 
+	// OnlyReads reports whether a request only reads, and so may go to a replica, by all
+	// but its body. Nil means by its method: GET, HEAD, OPTIONS and TRACE do.
+	OnlyReads func(*http.Request) bool `json:"-"`
+
 	// Lag returns how far a replica is behind, and the position that it has reached, for
 	// each request that may go there: it must not wait. Nil means none is behind. A
 	// replica that lags by more than MaxLag, or of which nothing is known, gets no
-	// request while another does. Zero means 10 s.
+	// request while another host does: where nothing is known of any, as when the func
+	// panics, the primary serves all reads. MaxLag is to be no longer than the PinFor of
+	// Writes: else, who has written is sent where that has not arrived. Zero means 5 s.
 	Lag    func(addr string) (lag time.Duration, position string, known bool) `json:"-"`
 	MaxLag time.Duration
 
@@ -119,8 +132,11 @@ type Config struct {
 	Reached func(have, want string) bool `json:"-"`
 
 	// NoPrimary says what becomes of a read that should go to the primary, when there is
-	// none. Zero, ReadReplica, lets a replica answer and adds the header Stale-Read to
-	// the response; Refuse is an error. What is not safe is refused in either case.
+	// none: none among the hosts, or each ejected or found ill. Zero, ReadReplica, lets a
+	// replica answer and adds the header Stale-Read to the response. It does so as well
+	// when each has failed Consecutive times in a row, while one read a second finds out
+	// whether that is over. Refuse is an error. What does not only read goes to a primary
+	// that is not well, and is refused if there is none among the hosts.
 	NoPrimary NoPrimary
 
 	// Observe is told what happens; see Event. Nil means nobody is.
@@ -131,16 +147,18 @@ type Config struct {
 
 // Host is where requests can go.
 type Host struct {
-	// Addr is a host name or IP address, with a port unless it is the one of the
-	// scheme. With "http://" or "https://" in front, the request's own scheme is
-	// replaced.
+	// Addr is a host name or IP address (of IPv6, in brackets), with a port unless it is
+	// the one of the scheme. Its case does not matter. With "http://" or "https://" in
+	// front, the request's own scheme is replaced.
 	Addr string `json:"addr"`
 
 	// Weight is the host's share of the traffic, compared to others: from 1 to 1000. Zero
 	// means 1.
-	Weight int    `json:"weight,omitempty"`
-	Zone   string `json:"zone,omitempty"`
-	Role   Role   `json:"role,omitempty"`
+	Weight int `json:"weight,omitempty"`
+
+	// Zone is where it is; see Config.Zone. Role is what it may be asked for.
+	Zone string `json:"zone,omitempty"`
+	Role Role   `json:"role,omitempty"`
 }
 
 // Role is what a host may be asked for.
@@ -253,8 +271,11 @@ func (cfg *Config) validateNames() error {
 		return bad("Config.Names is empty: nothing would be routed")
 	}
 	for _, service := range cfg.Names {
-		if service == "" || strings.ContainsAny(service, "/@ ?#") {
-			return bad("Config.Names has %q, which is no host of a URL", service)
+		if at := strings.LastIndexByte(service, '@'); at >= 0 { // which nobody is to read in a log
+			return bad("Config.Names: %q: what stands before the @ is no part of a name", service[at+1:])
+		}
+		if err := checkAddr(service); err != nil {
+			return bad("Config.Names: %w", err)
 		}
 	}
 	return nil

@@ -43,7 +43,9 @@ type DNSConfig struct {
 
 // DNS returns a Resolver for the addresses of a name (its A and AAAA records), which
 // it looks up again and again. Port 0 means the one of the scheme. No address, as any
-// failure, is an error: the Pool keeps the hosts that it has.
+// failure, is an error: the Pool keeps the hosts that it has. An answer is taken for all
+// of them: where a server tells some of many at a time, hosts would come and go with
+// each lookup, and what is known of them would be lost.
 //
 // What is wrong with the arguments is an error as well, the only one that it tells.
 func DNS(host string, port uint16, cfg DNSConfig) Resolver {
@@ -59,12 +61,12 @@ func DNS(host string, port uint16, cfg DNSConfig) Resolver {
 
 // SRV returns a Resolver for the SRV records of a service, such as
 // SRV("http", "tcp", "catalogue.internal", DNSConfig{}), or of a name as it is, if
-// service and proto are empty. Targets, ports and weights are what the records say; of
+// both service and proto are empty. Targets, ports and weights are what the records say; of
 // their priorities, the lowest counts. A weight of 0 means 1, and where there are some
 // above 1000 all are scaled down. Otherwise it is as DNS.
 func SRV(service, proto, name string, cfg DNSConfig) Resolver {
 	err := cfg.complete()
-	if name == "" || strings.ContainsAny(service+proto+name, "@:/ ") {
+	if name == "" || (service == "") != (proto == "") || strings.ContainsAny(service+proto+name, "@:/ ") {
 		err = errors.Join(bad("SRV: %q, %q, %q is no name of a service", service, proto, name), err)
 	}
 	return cfg.follow(err, func(ctx context.Context) ([]Host, error) {
@@ -82,11 +84,12 @@ func (cfg *DNSConfig) complete() error {
 	if !slices.Contains([]string{"ip", "ip4", "ip6"}, cfg.Network) {
 		wrong = append(wrong, bad("DNSConfig.Network is %q, none of ip, ip4 and ip6", cfg.Network))
 	}
-	if cfg.Every < 0 {
-		wrong = append(wrong, bad("DNSConfig.Every is %v, not above 0", cfg.Every))
+	// Less is a number without its unit, and would ask the server all of the time.
+	if cfg.Every < time.Millisecond {
+		wrong = append(wrong, bad("DNSConfig.Every is %v, not at least 1ms", cfg.Every))
 	}
-	if cfg.Timeout < 0 {
-		wrong = append(wrong, bad("DNSConfig.Timeout is %v, not above 0", cfg.Timeout))
+	if cfg.Timeout < time.Millisecond {
+		wrong = append(wrong, bad("DNSConfig.Timeout is %v, not at least 1ms", cfg.Timeout))
 	}
 	return errors.Join(wrong...)
 }

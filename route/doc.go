@@ -42,12 +42,14 @@
 // new request from its very next response on.
 //
 // When less than half of the hosts are left, all of them are used: what is wrong is
-// likely not theirs, and those that are left could not carry the load. Neither the
-// fraction of hosts that are ejected nor the last host is ever exceeded.
+// likely not theirs, and those that are left could not carry the load. No more than a
+// set part of the hosts is ever ejected, and never the last one.
 //
 // A host that fails fast looks like the best one to anything that counts latency or
 // requests in flight alone. Here, a failure never makes a score better, and each adds
-// to the host's troubles, which fade in seconds.
+// to the host's troubles, which fade in seconds. One that hangs looks ever slower while
+// requests wait for it. What was is forgotten all the same: a host that others were
+// quicker than is asked once in ten seconds ([Config.Decay]), by one request.
 //
 // # With retry and hedge
 //
@@ -65,7 +67,14 @@
 //
 //   - A request is cloned for each attempt; the caller's is not changed, and none is
 //     ever reused.
-//   - Picking takes no lock.
+//   - Picking takes no lock of the Pool, and as long among thousands of hosts as among
+//     five. A change of one takes time in proportion to them: with more than a thousand,
+//     let the Resolver return a part, another one in each process.
+//   - All methods may be called by many goroutines at once. So are the funcs of a Config,
+//     which are not to wait, but for the Resolver.
+//   - A request is in flight until its body has been read to the end or closed. Who does
+//     neither lets its host look ever busier, as it keeps its connection.
+//   - Close ends what runs in the background. Requests go on, and may still begin.
 //   - Waiting for the first answer of a Resolver ends with the request's context.
 //   - Without a Resolver and Checks there are no goroutines.
 //   - A response is never turned into an error.

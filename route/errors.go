@@ -68,7 +68,7 @@ func (e *HostError) Timeout() bool {
 	return ok && t.Timeout()
 }
 
-// Temporary is as Timeout.
+// Temporary reports whether the error says so of itself, as some of package net do.
 func (e *HostError) Temporary() bool {
 	t, ok := e.Err.(interface{ Temporary() bool })
 	return ok && t.Temporary()

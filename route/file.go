@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -76,11 +77,22 @@ func (s *fileState) is(other *fileState) bool {
 func (s *fileState) hosts() (hosts []Host, err error) {
 	if err = s.err; err == nil {
 		hosts, err = parseHosts(s.content)
+		err = clipped(err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("route: File: %s: %w", s.path, err)
 	}
 	return hosts, nil
+}
+
+// mostText is how much is told of what is wrong with a file: it can be all of it.
+const mostText = 4 << 10
+
+func clipped(err error) error {
+	if err == nil || len(err.Error()) <= mostText {
+		return err
+	}
+	return errors.New(strings.ToValidUTF8(err.Error()[:mostText], "") + " ...")
 }
 
 func readFile(path string) ([]byte, error) {

@@ -43,7 +43,8 @@ type entry struct {
 
 // readEntries cuts a list or a map into its entries.
 func readEntries(content []byte) ([]entry, error) {
-	var whole json.RawMessage // what is left of a file is no JSON: that comes first
+	content = bytes.TrimPrefix(content, []byte("\ufeff")) // which some editors write
+	var whole json.RawMessage                             // what is left of a file is no JSON: that comes first
 	if err := json.Unmarshal(content, &whole); err != nil {
 		return nil, fmt.Errorf("it is cut off, or no JSON: %w", err)
 	}
@@ -58,14 +59,17 @@ func readEntries(content []byte) ([]entry, error) {
 		e := entry{name: strconv.Itoa(len(entries) + 1)}
 		if first == json.Delim('{') {
 			if e.name, err = readKey(in, names); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("entry %w", err)
 			}
 		}
 		if err = in.Decode(&e.whole); err != nil {
 			return nil, err
 		}
-		if err = json.Unmarshal(e.whole, &e.fields); err != nil || e.fields == nil {
+		if e.whole[0] != '{' {
 			return nil, fmt.Errorf("entry %s is no object", e.name)
+		}
+		if e.fields, err = readFields(e.whole); err != nil {
+			return nil, fmt.Errorf("entry %s: %w", e.name, err)
 		}
 		entries = append(entries, e)
 	}
@@ -78,10 +82,32 @@ func readKey(in *json.Decoder, seen map[string]bool) (string, error) {
 	key, err := in.Token()
 	name := fmt.Sprintf("%q", key)
 	if err == nil && seen[name] {
-		err = fmt.Errorf("entry %s is there twice", name)
+		err = fmt.Errorf("%s is there twice", name)
 	}
 	seen[name] = true
 	return name, err
+}
+
+// readFields reads an object, whose fields are as the keys of a map.
+func readFields(object json.RawMessage) (map[string]json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(object, &fields); err != nil {
+		return nil, err
+	}
+	in := json.NewDecoder(bytes.NewReader(object))
+	if first, err := in.Token(); first != json.Delim('{') {
+		return fields, err // it is null
+	}
+	seen := make(map[string]bool, len(fields))
+	for in.More() {
+		if _, err := readKey(in, seen); err != nil {
+			return nil, err
+		}
+		if err := in.Decode(new(json.RawMessage)); err != nil {
+			return nil, err
+		}
+	}
+	return fields, nil
 }
 
 // hosts reads an entry of whichever shape.
@@ -110,7 +136,7 @@ func (e *entry) own() ([]Host, error) {
 			return nil, fmt.Errorf("there is no %q beside addr, weight, zone and role", field)
 		}
 	}
-	_, err := weightOf(e.fields["weight"])
+	_, err := weightOf(e.fields)
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +148,8 @@ func (e *entry) own() ([]Host, error) {
 // registered reads what Synapse has from Nerve. Numbers may be strings there, and what
 // is not known is null.
 func (e *entry) registered() ([]Host, error) {
-	name, err := textOf(e.fields["host"])
-	port, err2 := textOf(e.fields["port"])
+	name, err := textOf("host", e.fields)
+	port, err2 := textOf("port", e.fields)
 	if err = errors.Join(err, err2); err != nil {
 		return nil, err
 	}
@@ -133,7 +159,7 @@ func (e *entry) registered() ([]Host, error) {
 	if strings.Contains(name, ":") && isIP(name) {
 		name = "[" + name + "]"
 	}
-	weight, err := weightOf(e.fields["weight"])
+	weight, err := weightOf(e.fields)
 	if err != nil {
 		return nil, err
 	}
@@ -146,16 +172,16 @@ func (e *entry) registered() ([]Host, error) {
 func (e *entry) targets() ([]Host, error) {
 	var targets []string
 	if err := json.Unmarshal(e.fields["targets"], &targets); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("targets: %w", err)
 	}
 	h, labels, err := e.labelled()
 	if err != nil {
 		return nil, err
 	}
-	if h.Weight, err = weightOf(labels["weight"]); err != nil {
+	if h.Weight, err = weightOf(labels); err != nil {
 		return nil, err
 	}
-	scheme, err := textOf(labels["__scheme__"])
+	scheme, err := textOf("__scheme__", labels)
 	if err != nil {
 		return nil, err
 	}
@@ -173,18 +199,18 @@ func (e *entry) targets() ([]Host, error) {
 // labelled returns a Host with what its labels say of zone and role, and the labels.
 func (e *entry) labelled() (h Host, labels map[string]json.RawMessage, err error) {
 	if raw, ok := e.fields["labels"]; ok {
-		if err = json.Unmarshal(raw, &labels); err != nil {
+		if labels, err = readFields(raw); err != nil {
 			return h, nil, fmt.Errorf("labels: %w", err)
 		}
 	}
-	zone := labels["zone"]
-	if zone == nil {
-		zone = labels["az"]
+	zone := "zone"
+	if labels[zone] == nil {
+		zone = "az"
 	}
-	if h.Zone, err = textOf(zone); err != nil {
-		return h, nil, fmt.Errorf("zone: %w", err)
+	if h.Zone, err = textOf(zone, labels); err != nil {
+		return h, nil, err
 	}
-	role, err := textOf(labels["role"])
+	role, err := textOf("role", labels)
 	if err == nil && role != "" {
 		err = h.Role.UnmarshalText([]byte(role))
 	}
@@ -192,8 +218,8 @@ func (e *entry) labelled() (h Host, labels map[string]json.RawMessage, err error
 }
 
 // weightOf reads a weight. None is 0, and so 0 cannot be one.
-func weightOf(raw json.RawMessage) (int, error) {
-	text, err := textOf(raw)
+func weightOf(fields map[string]json.RawMessage) (int, error) {
+	text, err := textOf("weight", fields)
 	if err != nil || text == "" {
 		return 0, err
 	}
@@ -204,9 +230,9 @@ func weightOf(raw json.RawMessage) (int, error) {
 	return weight, nil
 }
 
-// textOf reads a string or a number. What is absent or null is "".
-func textOf(raw json.RawMessage) (text string, err error) {
-	switch {
+// textOf reads a field that is a string or a number. What is absent or null is "".
+func textOf(field string, fields map[string]json.RawMessage) (text string, err error) {
+	switch raw := fields[field]; {
 	case len(raw) == 0 || string(raw) == "null":
 		return "", nil
 	case raw[0] == '"':
@@ -215,6 +241,9 @@ func textOf(raw json.RawMessage) (text string, err error) {
 		var number json.Number
 		err = json.Unmarshal(raw, &number)
 		text = number.String()
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", field, err)
 	}
 	return text, err
 }

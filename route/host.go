@@ -17,16 +17,20 @@ type host struct {
 	scheme string // "" is the request's
 
 	inFlight atomic.Int64
-	picks    atomic.Uint64
+	picks    atomic.Uint64 // requests that were sent
+	learned  atomic.Uint64 // of these, those that have ended, or have got headers
+	waits    atomic.Int64  // since when it has had requests that have not
 	latency  atomic.Uint64 // float64 ns: the peak, decaying
-	usual    atomic.Uint64 // the same, of successes only
 	troubles atomic.Uint64 // float64: failures, decaying
-	heard    atomic.Int64  // when these were last changed
+	heard    atomic.Int64  // when both were last changed
 	since    atomic.Int64  // when it came or came back
-	trial    atomic.Int64  // on probation: until when a request is out, or the host away
+	trial    atomic.Int64  // until when nobody else finds out about it, or it is away
+	failures atomic.Int64  // in a row
+	asked    atomic.Int64  // when a read last found out about a primary that fails
 
 	mu       sync.Mutex // what follows changes under it
-	failures int        // in a row
+	usual    float64    // as latency, of successes only
+	answered int64      // when the last one of these was
 	good     float64    // requests, decaying
 	wrong    float64
 	counted  int64 // when both were last changed
@@ -72,14 +76,14 @@ func readHosts(hosts []Host) ([]member, error) {
 	members := make([]member, 0, len(hosts))
 	for _, h := range hosts {
 		m, err := readHost(h)
-		if err == nil && seen[strings.ToLower(m.addr)] {
+		if err == nil && seen[m.addr] {
 			err = fmt.Errorf("%q is there twice", h.Addr)
 		}
 		if err != nil {
 			wrong = append(wrong, err)
 			continue
 		}
-		seen[strings.ToLower(m.addr)] = true
+		seen[m.addr] = true
 		members = append(members, m)
 	}
 	if len(hosts) == 0 {
@@ -92,20 +96,21 @@ func readHost(h Host) (member, error) {
 	if at := strings.LastIndexByte(h.Addr, '@'); at >= 0 { // which nobody is to read in a log
 		return member{}, fmt.Errorf("%q: what stands before the @ would be sent to nobody", h.Addr[at+1:])
 	}
-	scheme, addr, found := strings.Cut(h.Addr, "://")
+	lower := strings.ToLower(h.Addr) // a name server may answer in any case, and each time in another
+	scheme, addr, found := strings.Cut(lower, "://")
 	if !found {
-		scheme, addr = "", h.Addr
+		scheme, addr = "", lower
 	}
-	u, err := url.Parse("http://" + addr)
-	switch {
-	case scheme != "" && scheme != "http" && scheme != schemeHTTPS:
+	if scheme != "" && scheme != "http" && scheme != schemeHTTPS {
 		return member{}, fmt.Errorf("%q: the scheme is neither http nor https", h.Addr)
-	case err != nil:
-		return member{}, fmt.Errorf("%q is no address", h.Addr)
-	case u.Host != addr || u.Hostname() == "" || strings.HasSuffix(addr, ":"):
+	}
+	if addr == "" {
 		return member{}, fmt.Errorf("%q is no host with or without a port", h.Addr)
-	case !isPort(u.Port()):
-		return member{}, fmt.Errorf("%q: the port is not from 1 to 65535", h.Addr)
+	}
+	if err := checkAddr(addr); err != nil {
+		return member{}, err
+	}
+	switch {
 	case h.Weight < 0 || h.Weight > maxWeight:
 		return member{}, fmt.Errorf("%q: the weight is %d, not from 1 to %d", h.Addr, h.Weight, maxWeight)
 	case h.Role > Replica:
@@ -114,6 +119,21 @@ func readHost(h Host) (member, error) {
 	return member{
 		host: &host{addr: addr, scheme: scheme}, weight: float64(max(h.Weight, 1)), zone: h.Zone, role: h.Role,
 	}, nil
+}
+
+// checkAddr says what is wrong with a host of a URL.
+func checkAddr(addr string) error {
+	u, err := url.Parse("http://" + addr)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is no address", addr)
+	case u.Host != addr || u.Hostname() == "" || strings.HasSuffix(addr, ":"):
+		return fmt.Errorf("%q is no host with or without a port", addr)
+	case !isPort(u.Port()):
+		return fmt.Errorf("%q: the port is not from 1 to 65535", addr)
+	default:
+		return nil
+	}
 }
 
 func isPort(text string) bool {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/failsoft/failsoft/internal/ordered"
-	"github.com/failsoft/failsoft/internal/rt"
 )
 
 // Pool is the hosts of one service. All methods are safe for concurrent use.
@@ -28,6 +27,7 @@ type Pool struct {
 	order     []string // of the addresses, as they came
 	closed    bool
 	changed   chan struct{} // holds one: the checks have something to look at
+	nextCheck int64         // when they do so unasked
 	refused   error         // why there is no view
 	events    ordered.Queue[Event]
 
@@ -98,39 +98,6 @@ func (p *Pool) Close(ctx context.Context) error {
 
 // now is the time in nanoseconds since the Pool was made.
 func (p *Pool) now() int64 { return int64(time.Since(p.begun)) }
-
-// routes reports whether requests for a URL's host are the Pool's.
-func (p *Pool) routes(service string) bool {
-	if _, ok := p.names[service]; ok {
-		return true
-	}
-	_, ok := p.names[strings.ToLower(service)]
-	return ok
-}
-
-// present returns the hosts as they are now. It waits for the first ones, until the
-// caller leaves or they cannot be found: to wait for the next try could be for ever.
-func (p *Pool) present(caller rt.Caller, now int64) (*view, error) {
-	v := p.view.Load()
-	if v == nil {
-		select {
-		case <-p.answered:
-		case <-p.ctx.Done():
-			return nil, ErrClosed
-		case <-caller.Ctx.Done():
-			return nil, caller.Ended(time.Now())
-		case <-caller.Cancel:
-			return nil, caller.Ended(time.Now())
-		}
-		if v = p.view.Load(); v == nil {
-			return nil, p.noHosts()
-		}
-	}
-	if now >= v.next {
-		v = p.refresh(now)
-	}
-	return v, nil
-}
 
 // refresh is for when time has changed something.
 func (p *Pool) refresh(now int64) *view {

@@ -8,9 +8,11 @@ import (
 	"time"
 )
 
-// Resolver finds the hosts of a service, until ctx ends. It calls update whenever it
-// has found them: with all of them, or with an error, after which the Pool goes on
-// with those that it has. It may call update with what it has called it with before.
+// Resolver finds the hosts of a service, and returns when ctx ends. It calls update
+// whenever it has found them: with all of them, or with an error, after which the Pool
+// goes on with those that it has. It may call update with what it has called it with
+// before, from any goroutine, but not after it has returned: that is not heard. One that
+// returns early, or panics, is started again, a second later, and then up to 30 s.
 //
 // While no hosts are known, requests wait for the first call of update. If that is
 // with an error, they are refused with it.
@@ -45,6 +47,13 @@ func (p *Pool) resolve() {
 // resolveOnce runs the Resolver on a goroutine of its own, which is all that one that
 // calls runtime.Goexit ends.
 func (p *Pool) resolveOnce() error {
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel() // for what it has left behind, which is not heard any more
+	update := func(hosts []Host, err error) {
+		if ctx.Err() == nil {
+			p.update(hosts, err)
+		}
+	}
 	ended := make(chan error, 1)
 	go func() {
 		err := errGone
@@ -54,7 +63,7 @@ func (p *Pool) resolveOnce() error {
 			}
 			ended <- err
 		}()
-		p.cfg.Resolver(p.ctx, p.update)
+		p.cfg.Resolver(ctx, update)
 	}()
 	return <-ended
 }

@@ -7,33 +7,13 @@ import (
 	"time"
 
 	"github.com/failsoft/failsoft/internal/attempt"
-	"github.com/failsoft/failsoft/internal/rt"
 )
 
-// pick finds the host for a request, and says whether it answers for want of a
-// primary.
-func (p *Pool) pick(req *http.Request, now int64) (m *member, staleRead bool, err error) {
-	v, err := p.present(rt.CallerOf(req), now)
-	if err != nil {
-		return nil, false, err
-	}
-	hosts := tried(req)
-	if !v.roles {
-		m = v.all.pick(hosts, nil, now, &p.cfg)
-	} else if m, staleRead, err = p.byRole(v, req, now); err != nil {
-		return nil, false, err
-	}
-	if m == nil {
-		return nil, false, ErrNoHosts
-	}
-	hosts.Add(m.addr)
-	return m, staleRead, nil
-}
-
 // byRole finds the host for a request where there are primaries and replicas.
-func (p *Pool) byRole(v *view, req *http.Request, now int64) (m *member, staleRead bool, err error) {
-	hosts := tried(req)
-	if isSafe(req.Method) {
+func (p *Pool) byRole(
+	v *view, req *http.Request, hosts *attempt.Hosts, now int64,
+) (m *member, staleRead bool, err error) {
+	if onlyReads(p.cfg.OnlyReads, req) {
 		return p.toRead(v, hosts, pinOf(req.Context(), p.cfg.Store), now)
 	}
 	if m = v.writes.pick(hosts, nil, now, &p.cfg); m == nil { // well or not, somebody has to be asked to write
@@ -56,7 +36,7 @@ func (p *Pool) toRead(v *view, hosts *attempt.Hosts, pin *pin, now int64) (m *me
 		return m, false, nil
 	}
 	// Where nobody is well the checks are more likely wrong than all of the hosts.
-	if isOut := v.writes.none && !v.reads.none; !isOut {
+	if isOut := !v.reads.none && (v.writes.none || p.isDown(&v.writes, hosts, now)); !isOut {
 		if m = v.writes.pick(hosts, untried, now, &p.cfg); m == nil {
 			m = v.all.pick(hosts, func(m *member) bool { return m.role != Replica || suits(m) }, now, &p.cfg)
 		}
@@ -74,6 +54,19 @@ func (p *Pool) toRead(v *view, hosts *attempt.Hosts, pin *pin, now int64) (m *me
 	return m, m != nil && m.role == Replica, nil
 }
 
+// onlyReads asks the user, or else the method. A func that panics does not know.
+func onlyReads(ask func(*http.Request) bool, req *http.Request) (reads bool) {
+	if ask == nil {
+		return isSafe(req.Method)
+	}
+	defer func() {
+		if recover() != nil {
+			reads = isSafe(req.Method)
+		}
+	}()
+	return ask(req)
+}
+
 // isSafe reports whether a method only reads (RFC 9110, section 9.2.1).
 func isSafe(method string) bool {
 	switch method {
@@ -82,6 +75,31 @@ func isSafe(method string) bool {
 	default:
 		return false
 	}
+}
+
+// tryEvery is how often a read asks a primary that fails, and that nobody can replace.
+const tryEvery = int64(time.Second)
+
+// isDown reports whether all primaries fail, so that reads had better go to a replica.
+// The last one is never ejected: it is asked for what it alone can do, and that is how
+// it is found out about as well. Where there are no writes, one read at a time does it.
+func (p *Pool) isDown(primaries *set, hosts *attempt.Hosts, now int64) bool {
+	if p.cfg.NoPrimary != ReadReplica || p.cfg.Consecutive == Off {
+		return false
+	}
+	for _, m := range primaries.usable.members {
+		fails := m.failures.Load() >= int64(p.cfg.Consecutive)
+		if !fails || hosts.Rank(m.addr) < 0 && m.isDue(now) {
+			return false
+		}
+	}
+	return true
+}
+
+// isDue takes the turn to find out whether a host still fails.
+func (h *host) isDue(now int64) bool {
+	last := h.asked.Load()
+	return (last == 0 || now-last >= tryEvery) && h.asked.CompareAndSwap(last, max(now, 1))
 }
 
 // mayRead reports whether a host may answer a read in a primary's place: it is not too
@@ -121,11 +139,13 @@ func (p *Pool) hasReached(have, want string) (reached bool) {
 	return p.cfg.Reached(have, want)
 }
 
-// staleRead tells that a replica has answered for want of a primary.
+// staleRead tells that a replica has answered for want of a primary: the caller, the
+// observer, and the caches above, which are not to keep it for others.
 func (p *Pool) staleRead(ctx context.Context, m *member, resp *http.Response) {
 	if resp.Header == nil {
 		resp.Header = make(http.Header)
 	}
 	resp.Header.Set("Stale-Read", "no-primary")
+	attempt.MarkDegraded(ctx)
 	p.tell(ctx, Event{Kind: ReadStale, Addr: m.addr})
 }

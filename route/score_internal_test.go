@@ -21,7 +21,7 @@ func defaults(tb testing.TB) *Config {
 func hostWith(latency time.Duration, troubles float64, at int64) *member {
 	h := &host{addr: "a"}
 	h.latency.Store(math.Float64bits(float64(latency)))
-	h.usual.Store(math.Float64bits(float64(latency)))
+	h.usual, h.answered = float64(latency), at
 	h.troubles.Store(math.Float64bits(troubles))
 	h.heard.Store(at)
 	h.since.Store(-int64(time.Hour))
@@ -69,7 +69,7 @@ func FuzzLearn(f *testing.F) {
 		if o == Ignore {
 			a, b := math.Float64frombits(with.troubles.Load()), math.Float64frombits(without.troubles.Load())
 			assert.LessOrEqual(t, a, b, "it is neutral")
-			assert.Equal(t, without.patience(), with.patience())
+			assert.Equal(t, without.patience(since, 1, cfg), with.patience(since, 1, cfg))
 		}
 		if o != Success && took > latency && latency > 0 {
 			assert.InEpsilon(t, float64(took), math.Float64frombits(with.latency.Load()), 1e-9, "it took at least that long")

@@ -13,16 +13,16 @@ type HostSnapshot struct {
 	Weight float64
 	Health string        // well, probation, ill, ejected, draining
 	For    time.Duration // how much longer it is ejected, or drains
-	Picks  uint64
+	Picks  uint64        // requests that were sent to it
 
 	Ejections uint64 // so far
 	Why       string // it was ejected, the last time
 
-	InFlight int64
-	Latency  time.Duration // to the headers: the peak, decaying
-	Troubles float64       // failures, decaying
+	InFlight int64         // requests whose bodies have not been read to the end or closed
+	Latency  time.Duration // to the headers: the peak, decaying; 0 is not known
+	Troubles float64       // failures and 429s, decaying in 5 s, 20 at most
 	Good     float64       // requests of the last ten seconds or so, decaying
-	Wrong    float64
+	Wrong    float64       // the same, of failures
 }
 
 // Snapshot is what a Pool is doing. It is plain data.

@@ -85,7 +85,8 @@ func (s *standing) comeBack(now int64) {
 	s.since.Store(now)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failures, s.good, s.wrong = 0, 0, 0
+	s.failures.Store(0)
+	s.good, s.wrong = 0, 0
 }
 
 // Why a host was ejected.
@@ -110,15 +111,15 @@ func (h *host) count(o Outcome, now int64, cfg *Config) (why string) {
 	h.fadeCounts(now)
 	if o == Success {
 		h.good++
-		h.failures = 0
+		h.failures.Store(0)
 		return ""
 	}
 	h.wrong++
-	h.failures++
+	h.failures.Add(1)
 	switch {
-	case cfg.Consecutive != Off && h.failures >= cfg.Consecutive:
+	case cfg.Consecutive != Off && h.failures.Load() >= int64(cfg.Consecutive):
 		return inARow
-	case cfg.SuccessMargin != Off && h.good+h.wrong >= rateMin:
+	case cfg.SuccessMargin != Off && h.good+h.wrong >= rateMin && h.wrong > cfg.SuccessMargin*(h.good+h.wrong):
 		return behind
 	default:
 		return ""

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/failsoft/failsoft/internal/attempt"
 	"github.com/failsoft/failsoft/internal/outcome"
 	"github.com/failsoft/failsoft/internal/rt"
 )
@@ -17,10 +16,14 @@ import (
 // hosts through next, and all others through next unchanged. It belongs inside of all
 // other policies.
 //
-// Where next is nil it makes a transport of its own, which keeps enough idle
-// connections to each host and verifies certificates for Config.TLSName. All
+// Where next is nil it makes a transport of its own, which keeps up to 256 idle
+// connections to each host, verifies certificates for Config.TLSName, speaks HTTP/2
+// where a host does over TLS, gives a connection 2 s and TLS another 2 s, and uses no
+// proxy; for how long to wait for an answer is up to the request's context. All
 // Transport(nil) of a Pool share it. Requests for other names, whose certificates are
 // others, go through http.DefaultTransport then.
+//
+// The request of a response is the one that was sent: its URL has the host's address.
 func (p *Pool) Transport(next http.RoundTripper) http.RoundTripper {
 	if next != nil {
 		return &transport{pool: p, next: next, abroad: next, tls: p.cfg.TLSNameHandled}
@@ -68,8 +71,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil || !t.pool.routes(req.URL.Host) {
 		return t.abroad.RoundTrip(req)
 	}
-	now := t.pool.now()
-	m, staleRead, err := t.pool.pick(req, now)
+	m, staleRead, now, err := t.pool.pick(req)
 	if err == nil && !t.tls && schemeOf(req, m) == schemeHTTPS {
 		m.endTurn()
 		err = ErrTLSName
@@ -108,7 +110,6 @@ type visit struct {
 	pool  *Pool
 	host  *member
 	begun int64
-	over  bool // it is no longer in flight
 
 	req  http.Request
 	url  url.URL
@@ -126,8 +127,7 @@ func (t *transport) visit(req *http.Request, m *member, now int64) *visit {
 	case req.Host == "":
 		v.req.Host = req.URL.Host
 	}
-	m.inFlight.Add(1)
-	m.picks.Add(1)
+	m.begin(now)
 	return v
 }
 
@@ -182,12 +182,7 @@ func (v *visit) BodyEnd(err error) {
 	}
 }
 
-func (v *visit) leave() {
-	if !v.over {
-		v.over = true
-		v.host.inFlight.Add(-1)
-	}
-}
+func (v *visit) leave() { v.host.inFlight.Add(-1) }
 
 // judge says what an answer or an error says of the host. A func of the user's that
 // panics has no opinion.
@@ -197,7 +192,7 @@ func (v *visit) judge(resp *http.Response, err error) Outcome {
 	case outcome.Canceled, outcome.Refused:
 		return Ignore
 	case outcome.Timeout:
-		if v.hasEnded() && v.pool.now()-v.begun < v.host.patience() {
+		if now := v.pool.now(); v.hasEnded() && now-v.begun < v.pool.patience(v.host.host, now) {
 			return Ignore // the caller had no time for it
 		}
 	default:
@@ -231,6 +226,3 @@ func (p *Pool) asks(resp *http.Response, err error) (o Outcome) {
 	}()
 	return p.cfg.Judge(resp, err)
 }
-
-// tried returns the hosts that earlier attempts of the same call went to.
-func tried(req *http.Request) *attempt.Hosts { return attempt.Tried(req.Context()) }

@@ -2,6 +2,7 @@ package route
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/failsoft/failsoft/internal/attempt"
 )
@@ -23,8 +24,9 @@ type set struct {
 	usable choice
 	local  choice // of these, those in the own zone
 	share  float64
-	panics bool // so few were usable that all are
-	none   bool // not one was
+	away   []*member // on probation, and not in local: few requests come that way
+	panics bool      // so few were usable that all are
+	none   bool      // not one was
 }
 
 func newView(members []*member, next int64, cfg *Config) *view {
@@ -54,8 +56,8 @@ func newSet(all []*member, cfg *Config) set {
 	s := set{all: all}
 	usable := only(all, func(m *member) bool { return m.health <= probation })
 	staying := only(all, func(m *member) bool { return m.health != draining })
-	if len(staying) == 0 {
-		staying = all // they want nothing, but there is nobody else
+	if !slices.ContainsFunc(staying, func(m *member) bool { return m.health < ejected }) {
+		staying = all // who drains wants nothing, but answers; where requests fail, nobody does
 	}
 	enough := func(members []*member) bool {
 		return len(members) > 0 &&
@@ -85,6 +87,9 @@ func (s *set) zoned(usable, healthy, staying []*member, cfg *Config) {
 		return
 	}
 	s.local = newChoice(local, s.usable.free)
+	s.away = only(usable, func(m *member) bool {
+		return m.health == probation && (!s.usable.free || m.zone != cfg.Zone)
+	})
 	s.share = min(weigh(local)/weigh(inZone(staying, cfg.Zone))/cfg.ZoneThreshold, 1)
 }
 
@@ -113,6 +118,9 @@ func weigh(members []*member) (sum float64) {
 func (s *set) pick(tried *attempt.Hosts, suits func(*member) bool, now int64, cfg *Config) *member {
 	from := &s.usable
 	if len(s.local.members) > 0 && (s.share >= 1 || rand.Float64() < s.share) {
+		if m := s.trial(tried, suits, now); m != nil {
+			return m
+		}
 		from = &s.local
 	}
 	if tried == nil && suits == nil {
@@ -126,6 +134,19 @@ func (s *set) pick(tried *attempt.Hosts, suits func(*member) bool, now int64, cf
 		}
 	}
 	return s.usable.longestAgo(tried, suits, now)
+}
+
+// trial returns a host that waits to be found out about where requests that stay in the
+// zone do not come, or nil. It would be on probation for ever, and count as ejected.
+func (s *set) trial(tried *attempt.Hosts, suits func(*member) bool, now int64) *member {
+	if len(s.away) == 0 {
+		return nil
+	}
+	m := s.away[rand.IntN(len(s.away))]
+	if !m.isWaiting(now) || tried.Rank(m.addr) >= 0 || suits != nil && !suits(m) {
+		return nil
+	}
+	return m.take(now, false)
 }
 
 // pickSuitable is pick where a set may have none that suits, and none that is well:

@@ -3,6 +3,7 @@ package route
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/failsoft/failsoft/internal/rw"
@@ -23,18 +24,30 @@ import (
 // unless its answer is an error (400 and above); and one of any method and answer for
 // which [MarkDirty] or [MarkPosition] was called before the header was sent. What is
 // read while such a request is served comes from the primary as well. The cookie is
-// set once per write; reads do not renew it.
+// set once per write; reads do not renew it. WritesConfig.OnlyReads is for methods that
+// do not say what a request does.
+//
+// A write whose answer is an error may have been done all the same, such as one that
+// took too long: call MarkDirty where that can be. Of two writes of a session at the
+// same time, the cookie of the answer that comes last counts, and so does its position.
 //
 // # The cookie
 //
 // It is HttpOnly, SameSite=Lax, Secure unless Insecure, for Path=/ and with Max-Age.
 // Its value is signed, not encrypted: who has the cookie can read the position. One
-// that is not ours, was changed or has expired is ignored, as if it were not there.
+// that is not ours, was changed or has expired is ignored, as if it were not there. A
+// client that keeps no cookies reads what anybody reads.
+//
+// It is not bound to a user. Who copies one, or sends one again, reads from the primary
+// until twice PinFor after the write, and so does who writes: what limits the load of
+// either is a limit of requests. Services on the same host name whose stores or secrets
+// differ need other names for it, as each would replace the cookie of the others.
 //
 // # Caches
 //
-// An answer that sets the cookie says Cache-Control: private, as others are not to get
-// that cookie. A shared cache of package stale stores none that sets a cookie anyway,
+// An answer that sets the cookie says Cache-Control: private, whatever else it says, and
+// nothing to CDNs (CDN-Cache-Control, Surrogate-Control), as others are not to get that
+// cookie. A shared cache of package stale stores none that sets a cookie anyway,
 // and answers a request with a cookie only by what is public by its own words: that
 // can be older than the write. What must be read after a write should not be public.
 // To list the cookie among stale's IgnoreCookies would answer those who have just
@@ -74,11 +87,14 @@ func MustNewWrites(cfg WritesConfig) *Writes {
 func (w *Writes) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(writer http.ResponseWriter, req *http.Request) {
 		s := w.session(req)
-		wrapped, seen := rw.Wrap(writer, rw.Hooks{Header: s.header})
+		wrapped, seen := rw.Wrap(writer, rw.Hooks{Header: s.header, Watch: s})
 		inner := req.WithContext(s)
 		status := http.StatusInternalServerError // what a middleware makes of a panic
 		defer func() {
 			req.Pattern = inner.Pattern // which a ServeMux in next has set, for those further out
+			if req.MultipartForm == nil {
+				req.MultipartForm = inner.MultipartForm // the server removes its files, of the request that it knows
+			}
 			if seen.Status() == 0 && !seen.Hijacked() {
 				s.header(status, writer.Header())
 			}
@@ -96,7 +112,7 @@ const maxCookies = 4
 func (w *Writes) session(req *http.Request) *session {
 	ctx := req.Context()
 	s := &session{Context: ctx, writes: w, outer: sessionOf(ctx)}
-	if !isSafe(req.Method) {
+	if !onlyReads(w.cfg.OnlyReads, req) {
 		s.written = true
 		s.pin = &pin{}
 		return s // whatever its cookie says, it does not say less
@@ -127,7 +143,10 @@ func (w *Writes) setCookie(header http.Header, position string) {
 		SameSite: http.SameSiteLaxMode,
 	}
 	header.Add("Set-Cookie", cookie.String())
-	header.Add("Cache-Control", "private")
+	// In one line, and first: there are caches that look no further. The others overrule it.
+	header.Set("Cache-Control", strings.Join(append([]string{"private"}, header["Cache-Control"]...), ", "))
+	header.Del("CDN-Cache-Control")
+	header.Del("Surrogate-Control")
 }
 
 // position asks the user. A func that panics does not know.

@@ -1,9 +1,11 @@
 package route
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -39,10 +41,15 @@ type WritesConfig struct {
 	Insecure bool
 
 	// PinFor is for how long a session reads from the primary after a write: longer than
-	// replicas usually lag. Clients forget the cookie then; of those that do not, it is
-	// accepted for as long again, so that servers' clocks may differ by that. Zero means
-	// 5 s; at most 24 h.
+	// replicas usually lag, and no shorter than the Pool's MaxLag. Clients forget the
+	// cookie then; of those that do not, it is accepted for as long again, so that servers'
+	// clocks may differ by that. Zero means 5 s; at most 24 h.
 	PinFor time.Duration
+
+	// OnlyReads reports whether a request only reads, whatever its method, by all but its
+	// body: a POST with a query, say. Nil means that it does by the methods GET, HEAD,
+	// OPTIONS and TRACE. It can be that of the Pool's Config.
+	OnlyReads func(*http.Request) bool `json:"-"`
 
 	// Position returns the position of the store's log that a request has written up to,
 	// for MarkPosition; it is asked once per write, before the header is sent, and must
@@ -78,6 +85,8 @@ func (cfg *WritesConfig) complete() error {
 	for i, secret := range cfg.Secrets { // of which nothing but its length is told
 		if len(secret) < minSecret {
 			wrong = append(wrong, bad("WritesConfig.Secrets[%d] has %d bytes, less than %d", i, len(secret), minSecret))
+		} else if len(bytes.Trim(secret, "\x00")) == 0 { // which nobody has read into
+			wrong = append(wrong, bad("WritesConfig.Secrets[%d] has nothing but zeros", i))
 		}
 	}
 	if cfg.PinFor <= 0 || cfg.PinFor > maxPinFor {

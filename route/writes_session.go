@@ -96,6 +96,17 @@ func IsDirty(ctx context.Context, stores ...string) bool {
 	return false
 }
 
+// Began and Hijacked make it what is told of the response. After a hijack there is no
+// header for the cookie any more.
+func (s *session) Began(int, http.Header) {}
+
+// Hijacked is told that the connection was taken over.
+func (s *session) Hijacked() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent = true
+}
+
 func (s *session) mark(ctx context.Context, position string) {
 	s.mu.Lock()
 	s.pin = &pin{position: position}

@@ -69,6 +69,59 @@ func TestHostsAreSharedByHedgedAttempts(t *testing.T) {
 	assert.Equal(t, []int{0, 1, 2, 3, 4, 5, 6, 7}, got, "each of them once")
 }
 
+func TestTryAddIsForTheFirstToChoose(t *testing.T) {
+	h := new(attempt.Hosts)
+	seen := h.Adds()
+	assert.True(t, h.TryAdd("a", seen))
+	assert.False(t, h.TryAdd("a", seen), "somebody else went there since")
+	assert.True(t, h.TryAdd("b", seen), "nobody went there since")
+	assert.Equal(t, []int{0, 1}, ranks(h, "a", "b"), "what was refused has changed nothing")
+	seen = h.Adds()
+	assert.True(t, h.TryAdd("a", seen), "it was tried before, and is tried again")
+	assert.Equal(t, []int{1, 0}, ranks(h, "a", "b"))
+	assert.False(t, h.TryAdd("a", seen))
+	h.Add("b")
+	assert.False(t, h.TryAdd("b", seen), "by whatever means")
+	assert.True(t, h.TryAdd("", seen))
+	assert.Equal(t, 4, h.Adds(), "an empty host is nobody")
+
+	var none *attempt.Hosts
+	assert.True(t, none.TryAdd("a", none.Adds()))
+	assert.True(t, none.TryAdd("a", none.Adds()))
+}
+
+// As many look for one of as many hosts, and each finds one of its own.
+func TestTryAddByManyAtOnce(t *testing.T) {
+	hosts := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+	for range 100 {
+		h, found := new(attempt.Hosts), make(chan string, len(hosts))
+		start := make(chan struct{})
+		var all sync.WaitGroup
+		for range hosts {
+			all.Go(func() {
+				<-start
+				for {
+					adds := h.Adds()
+					at := slices.IndexFunc(hosts, func(host string) bool { return h.Rank(host) < 0 })
+					if h.TryAdd(hosts[at], adds) {
+						found <- hosts[at]
+						return
+					}
+				}
+			})
+		}
+		close(start)
+		all.Wait()
+		close(found)
+		var got []string
+		for host := range found {
+			got = append(got, host)
+		}
+		slices.Sort(got)
+		require.Equal(t, hosts, got)
+	}
+}
+
 // The model keeps every Add; what counts is the last of each host.
 func FuzzHosts(f *testing.F) {
 	f.Add([]byte("abcabc"))
