@@ -78,7 +78,7 @@ func TestAdaptiveCutsAnOverload(t *testing.T) {
 	}
 }
 
-func TestAdaptiveDriftIsNotOverload(t *testing.T) {
+func TestPitfallDriftIsNotOverload(t *testing.T) {
 	p := learned(t, 30, always(30))
 	require.Equal(t, []Reason{Probed, Undone, Probed, Rebased}, p.windows(t, 4))
 	assert.Greater(t, p.a.limit, 30.0, "the same throughput takes more places")
@@ -121,7 +121,7 @@ func TestAdaptiveNeverChangesWhileUnsaturated(t *testing.T) {
 	}
 }
 
-func TestAdaptiveFloorAndCeiling(t *testing.T) {
+func TestPitfallLimitCollapseEndsAtTheFloor(t *testing.T) {
 	p := learned(t, 30, always(10))
 	p.outcome = Overload
 	require.Equal(t, Errors, p.window(t))
@@ -186,7 +186,7 @@ func TestAdaptiveClientsThatLeave(t *testing.T) {
 	assert.Zero(t, p.a.window.calls)
 }
 
-func TestAdaptiveQuickRefusalsDoNotFlatter(t *testing.T) {
+func TestPitfallFastFailuresDoNotFlatter(t *testing.T) {
 	p := learned(t, 30, always(10))
 	for range 30 {
 		p.a.asked(true)
@@ -205,7 +205,7 @@ func TestAIMDAsksNoQuestions(t *testing.T) {
 	assert.InDelta(t, 30*cut*cut*cut, p.a.limit, 1e-9)
 }
 
-func TestWindowWaitsForPrecision(t *testing.T) {
+func TestPitfallWindowTooShort(t *testing.T) {
 	w := window{calls: windowCalls, samples: windowCalls}
 	for i := range windowCalls {
 		latency := float64(ms)

@@ -13,7 +13,7 @@ import (
 	"github.com/failsoft/failsoft/backpressure"
 )
 
-func TestConfigErrorsNameTheField(t *testing.T) {
+func TestBadInputConfig(t *testing.T) {
 	for field, tests := range map[string][]backpressure.Config{
 		"MinLimit":   {{MinLimit: -1}, {MinLimit: math.MinInt}, {MinLimit: 2_000_000}, {MinLimit: 10, MaxLimit: 5}},
 		"MaxLimit":   {{MaxLimit: -1}, {MaxLimit: math.MaxInt}, {MaxLimit: 1}, {Limit: backpressure.Fixed(1), MaxLimit: 5}},
@@ -72,7 +72,7 @@ func TestConfigThatIsFine(t *testing.T) {
 	}
 }
 
-func TestThrottleConfigErrorsNameTheField(t *testing.T) {
+func TestBadInputThrottleConfig(t *testing.T) {
 	for field, tests := range map[string][]backpressure.ThrottleConfig{
 		"Ratio":    {{Ratio: 1}, {Ratio: -1}, {Ratio: 101}, {Ratio: math.NaN()}, {Ratio: math.Inf(1)}},
 		"Window":   {{Window: 1}, {Window: -1}, {Window: 2 * time.Hour}},
@@ -91,7 +91,7 @@ func TestThrottleConfigErrorsNameTheField(t *testing.T) {
 	}
 }
 
-func TestRateConfigErrorsNameTheField(t *testing.T) {
+func TestBadInputRateConfig(t *testing.T) {
 	for field, tests := range map[string][]backpressure.RateConfig{
 		"PerSecond":    {{}, {PerSecond: -1}, {PerSecond: math.NaN()}, {PerSecond: math.Inf(1)}, {PerSecond: 1e10}},
 		"Burst":        {{Burst: -1}},

@@ -221,7 +221,7 @@ func (m *machine) run(length, gap time.Duration) {
 }
 
 // What the gate is for: twice as much, and more, as a processor can do.
-func TestCPUGateKeepsAnOverloadedProcessorUseful(t *testing.T) {
+func TestPitfallProcessorBoundServiceStaysUseful(t *testing.T) {
 	for _, work := range []time.Duration{50 * time.Microsecond, 300 * time.Microsecond, tick, 4 * tick, 20 * tick} {
 		for _, times := range []float64{0.5, 0.8, 1.2, 2, 4} {
 			t.Run(fmt.Sprintf("%v, %v times the capacity", work, times), func(t *testing.T) {

@@ -76,7 +76,7 @@ func TestHandlerRefuses(t *testing.T) {
 	})
 }
 
-func TestHandlerBypass(t *testing.T) {
+func TestPitfallHealthIsNotShed(t *testing.T) {
 	vital := []string{"/livez", "/readyz", "/healthz", "/metrics", "/debug/pprof/", "/debug/pprof/heap"}
 	bubble(t, "by default", func(t *testing.T) {
 		l, _ := full(t, impatient(1), 1)

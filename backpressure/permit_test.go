@@ -13,7 +13,7 @@ import (
 	"github.com/failsoft/failsoft/internal/attempt"
 )
 
-func TestPermitIsReleasedOnce(t *testing.T) {
+func TestBadInputPermitIsReleasedOnce(t *testing.T) {
 	t.Run("however often", func(t *testing.T) {
 		l, permits := full(t, impatient(2), 2)
 		permits[0].Done(backpressure.Success)

@@ -165,7 +165,7 @@ func (s store) Take(ctx context.Context, key string, _ float64, _ int) (backpres
 	return s(ctx, key)
 }
 
-func TestRateStore(t *testing.T) {
+func TestBadInputRateStore(t *testing.T) {
 	broken := map[string]store{
 		"errors": func(context.Context, string) (backpressure.RateState, error) {
 			return backpressure.RateState{}, errDown
