@@ -14,7 +14,7 @@
 //	stale    an old answer now beats a new answer too late: an HTTP cache
 //
 //	backpressure  admit what can be finished in time, refuse the rest at once
-//	route         send each attempt to a healthy host, and never twice to the same
+//	route         send each attempt to a healthy host, another one each while there are any
 //
 //	healthcheck         know your own health without asking on every request
 //	healthcheck/checks  ready-made probes: databases, HTTP, certificates, disks, …
@@ -36,6 +36,8 @@
 //	breaker       Transport  Handler           Do, Run    Allow, Admin
 //	stale         Transport  Handler           Loader     PurgeURL, Purger
 //	backpressure  Transport  Handler           Do, Run    Acquire, Await, Free
+//	  Rate        Transport  Handler           Run        Allow, Wait
+//	  Throttle    Transport                    Run        Allow
 //	route         Transport  Writes.Handler               MarkDirty
 //	healthcheck              Handler, Require             Override, Admin, Shutdown
 //
@@ -84,11 +86,12 @@
 //
 // # Errors and events
 //
-// The text of an error starts with its package's name, errors.Is and errors.As
-// find the error of the layer below, and no response is ever turned into an
-// error. Each Config has one hook, Observe, that is told what happens in a flat
-// Event; nil costs a nil check. A hook is never called under a lock, may call
-// back in, and its panics are contained.
+// The text of an error of ours starts with its package's name, but for those that
+// only add to an error what is known of it, such as route.HostError: theirs is the
+// text of that error. errors.Is and errors.As find the error of the layer below,
+// and no response is ever turned into an error. Each Config has one hook, Observe,
+// that is told what happens in a flat Event; nil costs a nil check. A hook is never
+// called under a lock, may call back in, and its panics are contained.
 //
 // # Time in tests
 //

@@ -18,15 +18,21 @@ const (
 )
 
 // Check asks hosts how they are: of use to find out about hosts without traffic, and
-// to bring back ejected ones sooner. The zero Check does not.
+// to bring back sooner those that are ejected, or drain no more. It does so if it has a
+// Path.
 //
 // What a check finds does not outweigh what requests do. A host whose requests fail is
 // ejected while its checks succeed; Rise successes let its probation begin sooner, but
 // not sooner than a second after it was ejected, and not again before it has come back
 // or has been ill. The first check of a host that has served nothing yet decides at
 // once.
+//
+// Config.DrainHeader is read in the answers to checks as well: one that says "drain" is
+// a failure, and the DrainTime begins anew. Rise successes then end it, as they do an
+// ejection.
 type Check struct {
-	// Path is what is asked for, by GET. It may have a query.
+	// Path is what is asked for, by GET. It may have a query. Without it there are no
+	// checks, and the other fields must not be set.
 	Path string
 
 	// HTTPS is for hosts whose Addr does not say how they are to be asked.
@@ -37,18 +43,23 @@ type Check struct {
 	Status int
 
 	// Service, if set, is what the header ServiceHeader of the answer must say: at an
-	// address that has been given to somebody else, another service is well. Zero means
-	// X-Service-Name.
-	Service       string
+	// address that has been given to somebody else, another service is well.
+	Service string
+
+	// ServiceHeader is of use with a Service only. Zero means X-Service-Name.
 	ServiceHeader string
 
-	// Every is how often a host is asked, give or take a fifth. Timeout is for how long
-	// it may take. Zero means 10 s and 1 s.
-	Every, Timeout time.Duration
+	// Every is how often a host is asked, give or take a fifth. Zero means 10 s.
+	Every time.Duration
 
-	// Fall is after how many failures in a row a host is ill, Rise after how many
-	// successes it is not any more. Zero means 3 and 2.
-	Fall, Rise int
+	// Timeout is how long the answer may take. Zero means 1 s.
+	Timeout time.Duration
+
+	// Fall is after how many failures in a row a host is ill. Zero means 3.
+	Fall int
+
+	// Rise is after how many successes in a row it is not ill any more. Zero means 2.
+	Rise int
 
 	// Transport is what checks are sent through; Config.TLSNameHandled holds for it. Nil
 	// means one of their own, for which Config.TLSName holds, and which makes a

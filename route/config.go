@@ -1,10 +1,7 @@
 package route
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -50,15 +47,19 @@ type Config struct {
 
 	// TLSName is the name that certificates are verified for by the transport that
 	// Transport(nil) makes. Zero means the first of Names, without its port.
-	// TLSNameHandled says that a transport of your own does so, which would otherwise
-	// look for the addresses in them: without it, https over such a one is refused.
-	TLSName        string
+	TLSName string
+
+	// TLSNameHandled says that a transport of your own verifies certificates for that
+	// name, and not for the addresses: without it, https over such a one is refused.
 	TLSNameHandled bool
 
-	// Zone is where this process is. Hosts in the same zone are preferred while at least
-	// ZoneThreshold of their weight is well, and get less than their due below that,
-	// down to nothing. Zero means no preference, and 0.7.
-	Zone          string
+	// Zone is where this process is: hosts in the same one are preferred. Zero means that
+	// none are.
+	Zone string
+
+	// ZoneThreshold is the part of the weight of the own zone's hosts, in (0,1], that has
+	// to be well for them to get all of the traffic. Below that they get less than their
+	// due, down to nothing. Zero means 0.7.
 	ZoneThreshold float64
 
 	// Judge says what a response (before its body has been read) or an error of the
@@ -71,22 +72,28 @@ type Config struct {
 	// Decay is the time constant in which a latency that was high is forgotten. A host
 	// that is well and has said nothing for that long, as others were quicker, gets one
 	// request that draws it, and its answer alone counts then: of two hosts, neither is
-	// without traffic for longer. Zero means 10 s. SlowStart is how long it takes a new or
-	// returned host to get its full share. Zero means 10 s; or Off.
-	Decay     time.Duration
+	// without traffic for longer. Zero means 10 s.
+	Decay time.Duration
+
+	// SlowStart is how long it takes a new or returned host to get its full share. Zero
+	// means 10 s; or Off.
 	SlowStart time.Duration
 
-	// Consecutive ejects a host after so many failures with no success in between.
-	// Zero means 5; or Off. SuccessMargin ejects one whose success rate over some ten
-	// seconds is by that much lower than that of the others, from 20 requests on. Zero
-	// means 0.2; or Off.
-	Consecutive   int
+	// Consecutive ejects a host after so many failures with no success in between, and
+	// after three of them if these span 10 s: what fails is avoided before it is ejected,
+	// and gets few requests. Zero means 5; or Off.
+	Consecutive int
+
+	// SuccessMargin ejects a host whose success rate over some ten seconds is by that much
+	// lower than that of the others, from 20 requests on. Zero means 0.2; or Off.
 	SuccessMargin float64
 
 	// EjectTime is how long a host is ejected the first time; the second time it is
-	// twice as long, and so on up to MaxEjectTime, give or take a fifth. Zero means
-	// 5 s and 5 min.
-	EjectTime    time.Duration
+	// twice as long, and so on up to MaxEjectTime, give or take a fifth. Zero means 5 s.
+	EjectTime time.Duration
+
+	// MaxEjectTime is the longest that it gets, but for the fifth. Zero means 5 min, or
+	// EjectTime if that is longer.
 	MaxEjectTime time.Duration
 
 	// MaxEjected is the part of the hosts, in (0,1], that may be ejected, rounded down
@@ -102,12 +109,15 @@ type Config struct {
 
 	// DrainHeader is the response header by which a host says that it wants no new work,
 	// by the value "drain". Zero means X-Health, as sent by package healthcheck.
-	// DrainTime is for how long it gets none after it last said so, unless it is gone by
-	// then. Zero means 30 s; or Off, not to look.
 	DrainHeader string
-	DrainTime   time.Duration
 
-	// Check asks hosts how they are. Its zero value does not.
+	// DrainTime is for how long a host gets no new work after it last said so, unless it is
+	// gone by then. Checks bring it back sooner, as they do who was ejected; without them
+	// a host that was restarted at once is out for as long. Zero means 30 s; or Off, not
+	// to look.
+	DrainTime time.Duration
+
+	// Check asks hosts how they are, if it has a Path.
 	Check Check
 
 	// Store names what the roles of the hosts are about, for requests under a context
@@ -122,9 +132,11 @@ type Config struct {
 	// each request that may go there: it must not wait. Nil means none is behind. A
 	// replica that lags by more than MaxLag, or of which nothing is known, gets no
 	// request while another host does: where nothing is known of any, as when the func
-	// panics, the primary serves all reads. MaxLag is to be no longer than the PinFor of
-	// Writes: else, who has written is sent where that has not arrived. Zero means 5 s.
-	Lag    func(addr string) (lag time.Duration, position string, known bool) `json:"-"`
+	// panics, the primary serves all reads.
+	Lag func(addr string) (lag time.Duration, position string, known bool) `json:"-"`
+
+	// MaxLag is to be no longer than the PinFor of Writes: else, who has written is sent
+	// where that has not arrived. Zero means 5 s.
 	MaxLag time.Duration
 
 	// Reached reports whether a position, of Lag, includes one that Writes was given.
@@ -152,13 +164,17 @@ type Host struct {
 	// front, the request's own scheme is replaced.
 	Addr string `json:"addr"`
 
-	// Weight is the host's share of the traffic, compared to others: from 1 to 1000. Zero
-	// means 1.
+	// Weight is the host's share of the traffic, compared to others, while requests are in
+	// flight at the same time: from 1 to 1000. Of one request at a time, nearly all may go
+	// to the quickest of hosts of the same weight, however little it is quicker. Zero means
+	// 1.
 	Weight int `json:"weight,omitempty"`
 
-	// Zone is where it is; see Config.Zone. Role is what it may be asked for.
+	// Zone is where it is; see Config.Zone.
 	Zone string `json:"zone,omitempty"`
-	Role Role   `json:"role,omitempty"`
+
+	// Role is what it may be asked for.
+	Role Role `json:"role,omitempty"`
 }
 
 // Role is what a host may be asked for.
@@ -213,86 +229,3 @@ const (
 func (o Outcome) String() string {
 	return name(o, "by rule", "success", "failure", "trouble", "ignore")
 }
-
-// complete replaces every zero by its default and returns everything that is wrong
-// with cfg.
-func (cfg *Config) complete() error {
-	cfg.Decay = cmp.Or(cfg.Decay, DefaultDecay)
-	cfg.SlowStart = cmp.Or(cfg.SlowStart, DefaultSlowStart)
-	cfg.Consecutive = cmp.Or(cfg.Consecutive, DefaultConsecutive)
-	cfg.SuccessMargin = cmp.Or(cfg.SuccessMargin, DefaultSuccessMargin)
-	cfg.EjectTime = cmp.Or(cfg.EjectTime, DefaultEjectTime)
-	cfg.MaxEjectTime = cmp.Or(cfg.MaxEjectTime, max(DefaultMaxEjectTime, cfg.EjectTime))
-	cfg.MaxEjected = cmp.Or(cfg.MaxEjected, DefaultMaxEjected)
-	cfg.PanicThreshold = cmp.Or(cfg.PanicThreshold, DefaultPanicThreshold)
-	cfg.ZoneThreshold = cmp.Or(cfg.ZoneThreshold, DefaultZoneThreshold)
-	cfg.DrainHeader = http.CanonicalHeaderKey(cmp.Or(cfg.DrainHeader, "X-Health"))
-	cfg.DrainTime = cmp.Or(cfg.DrainTime, DefaultDrainTime)
-	cfg.MaxLag = cmp.Or(cfg.MaxLag, DefaultMaxLag)
-	return errors.Join(cfg.validate()...)
-}
-
-func (cfg *Config) validate() (wrong []error) {
-	wrong = append(wrong, cfg.validateNames(), cfg.validateHosts(), cfg.Check.complete())
-	fraction := func(field string, v float64, off bool) {
-		if !(v > 0 && v <= 1 || off && v == Off) { // NaN is neither
-			wrong = append(wrong, bad("Config.%s is %v, not in (0,1]", field, v))
-		}
-	}
-	fraction("ZoneThreshold", cfg.ZoneThreshold, false)
-	fraction("SuccessMargin", cfg.SuccessMargin, true)
-	fraction("MaxEjected", cfg.MaxEjected, false)
-	fraction("PanicThreshold", cfg.PanicThreshold, true)
-	positive := func(field string, d time.Duration, off bool) {
-		if d <= 0 && (!off || d != Off) {
-			wrong = append(wrong, bad("Config.%s is %v, not above 0", field, d))
-		}
-	}
-	positive("Decay", cfg.Decay, false)
-	positive("SlowStart", cfg.SlowStart, true)
-	positive("EjectTime", cfg.EjectTime, false)
-	positive("MaxEjectTime", cfg.MaxEjectTime, false)
-	positive("DrainTime", cfg.DrainTime, true)
-	positive("MaxLag", cfg.MaxLag, false)
-	if cfg.Consecutive < 1 && cfg.Consecutive != Off {
-		wrong = append(wrong, bad("Config.Consecutive is %d, not at least 1", cfg.Consecutive))
-	}
-	if cfg.MaxEjectTime < cfg.EjectTime {
-		wrong = append(wrong, bad("Config.MaxEjectTime is %v, below EjectTime (%v)", cfg.MaxEjectTime, cfg.EjectTime))
-	}
-	if cfg.NoPrimary > Refuse {
-		wrong = append(wrong, bad("Config.NoPrimary is %d, neither ReadReplica nor Refuse", cfg.NoPrimary))
-	}
-	return wrong
-}
-
-func (cfg *Config) validateNames() error {
-	if len(cfg.Names) == 0 {
-		return bad("Config.Names is empty: nothing would be routed")
-	}
-	for _, service := range cfg.Names {
-		if at := strings.LastIndexByte(service, '@'); at >= 0 { // which nobody is to read in a log
-			return bad("Config.Names: %q: what stands before the @ is no part of a name", service[at+1:])
-		}
-		if err := checkAddr(service); err != nil {
-			return bad("Config.Names: %w", err)
-		}
-	}
-	return nil
-}
-
-func (cfg *Config) validateHosts() error {
-	if len(cfg.Hosts) == 0 && cfg.Resolver == nil {
-		return bad("Config.Hosts is empty, and there is no Resolver")
-	}
-	if len(cfg.Hosts) == 0 {
-		return nil
-	}
-	_, err := readHosts(cfg.Hosts)
-	if err != nil {
-		return fmt.Errorf("route: Config.Hosts: %w", err)
-	}
-	return nil
-}
-
-func bad(format string, args ...any) error { return fmt.Errorf("route: "+format, args...) }

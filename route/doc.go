@@ -1,11 +1,12 @@
-// Package route sends each attempt of a call to a healthy host, and never twice to
-// the same.
+// Package route sends each attempt of a call to a healthy host: to another one each,
+// while there are any.
 //
+//	retrier := retry.MustNew(retry.Config{TryTimeout: 300 * time.Millisecond})
 //	pool := route.MustNew(route.Config{
 //		Names: []string{"catalogue"},
 //		Hosts: []route.Host{{Addr: "10.0.0.1:8080"}, {Addr: "10.0.0.2:8080"}, {Addr: "10.0.0.3:8080"}},
 //	})
-//	defer pool.Close(ctx)
+//	defer pool.Close(context.Background())
 //	client := &http.Client{Transport: retrier.Transport(pool.Transport(nil))}
 //	resp, err := client.Get("http://catalogue/products/17")
 //
@@ -39,7 +40,9 @@
 // of the others'; for longer each time. Then one request at a time finds out, and its
 // success brings the host back, with a share of the traffic that grows. A host that
 // says that it drains (header X-Health: drain, which package healthcheck sends) gets no
-// new request from its very next response on.
+// new request from its very next response on. Checks read that header too, and bring the
+// host back when it says so no more. Without them, one that has been restarted meanwhile
+// stays out until [Config.DrainTime] is over.
 //
 // When less than half of the hosts are left, all of them are used: what is wrong is
 // likely not theirs, and those that are left could not carry the load. No more than a

@@ -77,10 +77,9 @@ func (s *fileState) is(other *fileState) bool {
 func (s *fileState) hosts() (hosts []Host, err error) {
 	if err = s.err; err == nil {
 		hosts, err = parseHosts(s.content)
-		err = clipped(err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("route: File: %s: %w", s.path, err)
+		return nil, clipped(prefixed("route: File: "+s.path, err))
 	}
 	return hosts, nil
 }
@@ -89,10 +88,11 @@ func (s *fileState) hosts() (hosts []Host, err error) {
 const mostText = 4 << 10
 
 func clipped(err error) error {
-	if err == nil || len(err.Error()) <= mostText {
+	text := err.Error()
+	if len(text) <= mostText {
 		return err
 	}
-	return errors.New(strings.ToValidUTF8(err.Error()[:mostText], "") + " ...")
+	return errors.New(strings.ToValidUTF8(text[:mostText], "") + " ...")
 }
 
 func readFile(path string) ([]byte, error) {

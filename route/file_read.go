@@ -149,8 +149,11 @@ func (e *entry) own() ([]Host, error) {
 // is not known is null.
 func (e *entry) registered() ([]Host, error) {
 	name, err := textOf("host", e.fields)
-	port, err2 := textOf("port", e.fields)
-	if err = errors.Join(err, err2); err != nil {
+	if err != nil {
+		return nil, err
+	}
+	port, err := textOf("port", e.fields)
+	if err != nil {
 		return nil, err
 	}
 	if name == "" || port == "" {

@@ -159,7 +159,7 @@ func TestBadInputFileWatched(t *testing.T) {
 		w := watch(t, one)
 		assert.Equal(t, "a:1", w.next())
 		w.write("[]")
-		assert.Contains(t, w.next(), "there is none")
+		assert.Contains(t, w.next(), "it lists no hosts")
 	})
 	bubble(t, "a folder", func(t *testing.T) {
 		path := t.TempDir()

@@ -34,6 +34,7 @@ type host struct {
 	good     float64    // requests, decaying
 	wrong    float64
 	counted  int64 // when both were last changed
+	failing  int64 // since when it only fails, where there are failures in a row
 }
 
 // member is a host as the present set has it.
@@ -87,7 +88,7 @@ func readHosts(hosts []Host) ([]member, error) {
 		members = append(members, m)
 	}
 	if len(hosts) == 0 {
-		wrong = append(wrong, errors.New("there is none"))
+		wrong = append(wrong, errors.New("it lists no hosts"))
 	}
 	return members, someOf(wrong)
 }
@@ -104,10 +105,7 @@ func readHost(h Host) (member, error) {
 	if scheme != "" && scheme != "http" && scheme != schemeHTTPS {
 		return member{}, fmt.Errorf("%q: the scheme is neither http nor https", h.Addr)
 	}
-	if addr == "" {
-		return member{}, fmt.Errorf("%q is no host with or without a port", h.Addr)
-	}
-	if err := checkAddr(addr); err != nil {
+	if err := checkAddr(addr, h.Addr); err != nil {
 		return member{}, err
 	}
 	switch {
@@ -121,16 +119,18 @@ func readHost(h Host) (member, error) {
 	}, nil
 }
 
-// checkAddr says what is wrong with a host of a URL.
-func checkAddr(addr string) error {
+// checkAddr says what is wrong with a host of a URL, in the words in which it was given.
+func checkAddr(addr, given string) error {
 	u, err := url.Parse("http://" + addr)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%q is no address", addr)
-	case u.Host != addr || u.Hostname() == "" || strings.HasSuffix(addr, ":"):
-		return fmt.Errorf("%q is no host with or without a port", addr)
+		return fmt.Errorf("%q is no address", given)
+	case u.Hostname() == "" || strings.HasSuffix(u.Host, ":") || !strings.HasPrefix(addr, u.Host):
+		return fmt.Errorf("%q is no host with or without a port", given)
+	case u.Host != addr:
+		return fmt.Errorf("%q: leave away what follows the host and its port", given)
 	case !isPort(u.Port()):
-		return fmt.Errorf("%q: the port is not from 1 to 65535", addr)
+		return fmt.Errorf("%q: the port is not from 1 to 65535", given)
 	default:
 		return nil
 	}
@@ -147,6 +147,20 @@ const mostErrors = 10
 func someOf(wrong []error) error {
 	if more := len(wrong) - mostErrors; more > 0 {
 		wrong = append(wrong[:mostErrors:mostErrors], fmt.Errorf("and %d more", more))
+	}
+	return errors.Join(wrong...)
+}
+
+// prefixed puts a prefix before each of those that errors.Join has joined: each is a line
+// of its own, which a log would have without a word on where it comes from.
+func prefixed(prefix string, err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return fmt.Errorf("%s: %w", prefix, err)
+	}
+	wrong := make([]error, 0, mostErrors+1)
+	for _, one := range joined.Unwrap() {
+		wrong = append(wrong, fmt.Errorf("%s: %w", prefix, one))
 	}
 	return errors.Join(wrong...)
 }

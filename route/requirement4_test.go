@@ -54,18 +54,12 @@ func TestRequirement4Consecutive(t *testing.T) {
 			f, d := newFleet(ms, "a:1", "b:1", "c:1"), &diary{}
 			pool, next := poolOf(t, f, route.Config{Observe: d.observe, SuccessMargin: route.Off})
 			f.set("a:1", change)
-			for f.seen("a:1") < 4 {
-				gets(t, next, 1)
-				time.Sleep(time.Second) // or it is avoided for what is known of it
-			}
-			assert.Equal(t, "well", health(t, pool, "a:1"))
-			for f.seen("a:1") < 5 {
-				gets(t, next, 1)
-				time.Sleep(time.Second)
-			}
+			loads(t, next, 30, 30*ms) // at once, so that it gets as many as the others
 			assert.Equal(t, "ejected", health(t, pool, "a:1"))
+			seen := f.seen("a:1")
+			assert.GreaterOrEqual(t, seen, 5)
 			assert.Equal(t, 100, gets(t, next, 100))
-			assert.Equal(t, 5, f.seen("a:1"))
+			assert.Equal(t, seen, f.seen("a:1"))
 			ejected := d.of(route.Ejected)
 			require.Len(t, ejected, 1)
 			assert.Equal(t, "a:1", ejected[0].Addr)
@@ -73,17 +67,18 @@ func TestRequirement4Consecutive(t *testing.T) {
 			assert.InDelta(t, 5, ejected[0].For.Seconds(), 1)
 		})
 	}
-	bubble(t, "one success in between", func(t *testing.T) {
-		f := newFleet(ms, "a:1", "b:1")
-		pool, next := poolOf(t, f, route.Config{SuccessMargin: route.Off})
-		for i := range 20 {
-			f.set("a:1", func(r *replica) { r.status = 200 + 300*min(i%5, 1) })
-			for had := f.seen("a:1"); f.seen("a:1") == had; {
-				gets(t, next, 1)
-				time.Sleep(time.Second)
-			}
-		}
-		assert.Equal(t, "well", health(t, pool, "a:1"))
+	bubble(t, "a host that is avoided", func(t *testing.T) {
+		f, d := newFleet(ms, "a:1", "b:1", "c:1"), &diary{begun: time.Now()}
+		_, next := poolOf(t, f, route.Config{Observe: d.observe})
+		gets(t, next, 100)
+		f.set("a:1", failing)
+		f.reset()
+		loads(t, next, 2, time.Minute)
+		ejected := d.of(route.Ejected)
+		require.NotEmpty(t, ejected)
+		assert.Equal(t, "nothing but failures", ejected[0].Reason)
+		assert.Less(t, d.at[0], 25*time.Second)
+		assert.Less(t, f.seen("a:1"), 8)
 	})
 	bubble(t, "off", func(t *testing.T) {
 		f := newFleet(ms, "a:1", "b:1")

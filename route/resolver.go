@@ -79,7 +79,9 @@ func (p *Pool) update(hosts []Host, err error) {
 	}
 	var members []member
 	if err == nil {
-		members, err = readHosts(hosts)
+		if members, err = readHosts(hosts); err != nil {
+			err = prefixed("route: Resolver", err)
+		}
 	}
 	if err != nil {
 		p.refused = err

@@ -229,7 +229,7 @@ func TestRequirement2FirstAnswerFails(t *testing.T) {
 		}
 		resolver.hosts()
 		_, err := ask(t.Context(), next)
-		assert.ErrorContains(t, err, "there is none")
+		assert.EqualError(t, err, `route: "web": no host is known: route: Resolver: it lists no hosts`)
 		resolver.hosts(h("a"))
 		host, err := ask(t.Context(), next)
 		require.NoError(t, err)

@@ -398,7 +398,7 @@ func TestReviewAddresses(t *testing.T) {
 		"[::1]:8080": "", "[2001:DB8::1]": "", "H.Example:80": "", "h.example.": "", "bücher.example:80": "",
 		"http://h": "", "h:1": "", "h:65535": "",
 		"h:0": "the port is not", "h:65536": "the port is not", "h:http": "no address", "h:": "no host",
-		"": "no host", ":80": "no host", "h/": "no host", "h?x": "no host", "h#x": "no host",
+		"": "no host", ":80": "no host", "h/": "what follows", "h?x": "what follows", "h#x": "what follows",
 		"ftp://h": "the scheme", "user:secret@h": "before the @", "http://u:secret@h:1": "before the @",
 		"h h": "no address", "[::1": "no address", "//h": "no host", "h\n": "no address",
 	} {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -384,5 +385,94 @@ func TestReviewHostileCookieHeader(t *testing.T) {
 		w.Handler(status(http.StatusTeapot)).ServeHTTP(rec, req)
 		assert.Equal(t, http.StatusTeapot, rec.Code)
 		assert.Empty(t, rec.Result().Cookies())
+	}
+}
+
+// Two stores, of which a request writes to one: the other is marked as well, unless
+// OnlyReads says that the write is not for it.
+func TestReviewWritesOfSeveralStores(t *testing.T) {
+	elsewhere := func(path string) func(*http.Request) bool {
+		return func(r *http.Request) bool {
+			return r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, path)
+		}
+	}
+	for name, test := range map[string]struct {
+		users, orders func(*http.Request) bool
+		want          []string
+	}{
+		"nobody knows":   {nil, nil, []string{"dirty-orders", "dirty-users"}},
+		"OnlyReads does": {elsewhere("/users"), elsewhere("/orders"), []string{"dirty-users"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			users := writesOf(t, route.WritesConfig{Store: "users", OnlyReads: test.users})
+			orders := writesOf(t, route.WritesConfig{Store: "orders", OnlyReads: test.orders})
+			rec := httptest.NewRecorder()
+			users.Handler(orders.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				assert.True(t, route.IsDirty(r.Context(), "users"))
+				assert.Equal(t, len(test.want) == 2, route.IsDirty(r.Context(), "orders"))
+				w.Header().Set("Cache-Control", "max-age=60")
+			}))).ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/users", http.NoBody))
+			var marked []string
+			for _, cookie := range rec.Result().Cookies() {
+				marked = append(marked, cookie.Name)
+			}
+			assert.ElementsMatch(t, test.want, marked)
+			assert.Equal(t, []string{"private, max-age=60"}, rec.Header()["Cache-Control"], "private is said once")
+		})
+	}
+}
+
+// What begins with private stays as it is, but only if that is the whole directive.
+func TestReviewPrivateOnce(t *testing.T) {
+	for said, want := range map[string]string{
+		"":                      "private",
+		"private":               "private",
+		"Private , max-age=0":   "Private , max-age=0",
+		"no-cache":              "private, no-cache",
+		`private="set-cookie"`:  `private, private="set-cookie"`,
+		"private-ish, no-cache": "private, private-ish, no-cache",
+	} {
+		resp := serve(t, writesOf(t, route.WritesConfig{}), http.MethodPost, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", said)
+		})
+		assert.Equal(t, []string{want}, resp.Header["Cache-Control"], said)
+	}
+}
+
+// A log has a line for each of several errors, and each says where it comes from.
+func TestReviewEachErrorSaysWhose(t *testing.T) {
+	twoWrong := []route.Host{h("http://x/y"), h("")}
+	lines := func(err error) []string { return strings.Split(err.Error(), "\n") }
+
+	_, err := route.New(route.Config{Names: []string{"http://catalogue", "a/b"}, Hosts: twoWrong})
+	require.Error(t, err)
+	assert.Equal(t, []string{
+		`route: Config.Names: "http://catalogue": leave the scheme away`,
+		`route: Config.Names: "a/b": leave away what follows the host and its port`,
+		`route: Config.Hosts: "http://x/y": leave away what follows the host and its port`,
+		`route: Config.Hosts: "" is no host with or without a port`,
+	}, lines(err))
+
+	path := filepath.Join(t.TempDir(), "hosts.json")
+	require.NoError(t, os.WriteFile(path, []byte(`[{"addr": "a", "weight": 0}, {"port": 1}]`), 0o600))
+	for want, resolver := range map[string]route.Resolver{
+		"route: File: " + path + ": entry ": route.File(path),
+		"route: Resolver: \"": func(ctx context.Context, update func([]route.Host, error)) {
+			update(twoWrong, nil)
+			<-ctx.Done()
+		},
+	} {
+		told := make(chan error, 1)
+		pool := route.MustNew(route.Config{
+			Names: []string{"web"}, Resolver: resolver,
+			Observe: func(_ context.Context, e route.Event) { told <- e.Err },
+		})
+		err := <-told
+		require.NoError(t, pool.Close(t.Context()))
+		all := lines(err)
+		assert.Len(t, all, 2)
+		for _, line := range all {
+			assert.True(t, strings.HasPrefix(line, want), line)
+		}
 	}
 }

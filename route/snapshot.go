@@ -11,9 +11,12 @@ type HostSnapshot struct {
 	Zone   string
 	Role   Role
 	Weight float64
-	Health string        // well, probation, ill, ejected, draining
+	Picks  uint64 // requests that were sent to it
+
+	// Health is well, probation, ill, ejected or draining. Well says that it is none of
+	// the others: one that fails is avoided for its score before it is ejected.
+	Health string
 	For    time.Duration // how much longer it is ejected, or drains
-	Picks  uint64        // requests that were sent to it
 
 	Ejections uint64 // so far
 	Why       string // it was ejected, the last time

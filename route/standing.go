@@ -92,6 +92,7 @@ func (s *standing) comeBack(now int64) {
 // Why a host was ejected.
 const (
 	inARow    = "failures in a row"
+	forLong   = "nothing but failures"
 	behind    = "it fails more than the others"
 	onceAgain = "it failed on probation"
 )
@@ -100,6 +101,13 @@ const (
 const (
 	rateTime = float64(10 * time.Second)
 	rateMin  = 20
+)
+
+// A host that fails gets a request now and then, because of its troubles, and would take
+// a minute for its fifth failure: failingMin are enough if they span failingTime.
+const (
+	failingTime = int64(10 * time.Second)
+	failingMin  = 3
 )
 
 // count counts what came of a request, and returns why the host might be ejected. It
@@ -115,10 +123,15 @@ func (h *host) count(o Outcome, now int64, cfg *Config) (why string) {
 		return ""
 	}
 	h.wrong++
-	h.failures.Add(1)
+	failures := h.failures.Add(1)
+	if failures == 1 {
+		h.failing = now
+	}
 	switch {
-	case cfg.Consecutive != Off && h.failures.Load() >= int64(cfg.Consecutive):
+	case cfg.Consecutive != Off && failures >= int64(cfg.Consecutive):
 		return inARow
+	case cfg.Consecutive != Off && failures >= failingMin && now-h.failing >= failingTime:
+		return forLong
 	case cfg.SuccessMargin != Off && h.good+h.wrong >= rateMin && h.wrong > cfg.SuccessMargin*(h.good+h.wrong):
 		return behind
 	default:

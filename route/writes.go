@@ -83,7 +83,17 @@ func MustNewWrites(cfg WritesConfig) *Writes {
 }
 
 // Handler returns a handler that calls next, under a context in which a Pool of the
-// same store finds whether the session has written. Handlers of several stores nest.
+// same store finds whether the session has written.
+//
+// Handlers of several stores nest. A write counts for each of them, and marks them all,
+// as none knows what next does with it. Their OnlyReads say what is for which store, such
+// as a POST to /orders,
+//
+//	OnlyReads: func(r *http.Request) bool {
+//		return r.Method != http.MethodPost || !strings.HasPrefix(r.URL.Path, "/orders")
+//	},
+//
+// or always return true, and next calls MarkDirty(ctx, "orders") when it has written.
 func (w *Writes) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(writer http.ResponseWriter, req *http.Request) {
 		s := w.session(req)
@@ -143,10 +153,23 @@ func (w *Writes) setCookie(header http.Header, position string) {
 		SameSite: http.SameSiteLaxMode,
 	}
 	header.Add("Set-Cookie", cookie.String())
-	// In one line, and first: there are caches that look no further. The others overrule it.
-	header.Set("Cache-Control", strings.Join(append([]string{"private"}, header["Cache-Control"]...), ", "))
-	header.Del("CDN-Cache-Control")
+	header.Set("Cache-Control", private(header["Cache-Control"]))
+	header.Del("CDN-Cache-Control") // these overrule it
 	header.Del("Surrogate-Control")
+}
+
+// private returns a Cache-Control that begins with private, and says it once if Handlers
+// nest. It is one line, and private is first: there are caches that look no further.
+func private(lines []string) string {
+	all := strings.Join(lines, ", ")
+	switch first, _, _ := strings.Cut(all, ","); {
+	case all == "":
+		return "private"
+	case strings.EqualFold(strings.TrimSpace(first), "private"):
+		return all
+	default:
+		return "private, " + all
+	}
 }
 
 // position asks the user. A func that panics does not know.

@@ -48,7 +48,8 @@ type WritesConfig struct {
 
 	// OnlyReads reports whether a request only reads, whatever its method, by all but its
 	// body: a POST with a query, say. Nil means that it does by the methods GET, HEAD,
-	// OPTIONS and TRACE. It can be that of the Pool's Config.
+	// OPTIONS and TRACE. It can be that of the Pool's Config. Of several stores, it says
+	// what is for another; see Writes.Handler.
 	OnlyReads func(*http.Request) bool `json:"-"`
 
 	// Position returns the position of the store's log that a request has written up to,
