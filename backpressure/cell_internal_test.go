@@ -188,7 +188,7 @@ func TestRefusalsAreSharedWithinAMillisecond(t *testing.T) {
 		assert.NotSame(t, first, other, name)
 	}
 	require.ErrorIs(t, first, ErrLimited)
-	assert.Equal(t, &LimitedError{Key: "a", Reason: AtLimit, After: time.Millisecond}, first)
+	assert.Equal(t, &LimitedError{Key: "a", Refusal: AtLimit, After: time.Millisecond}, first)
 }
 
 func TestQueueKeepsItsOrder(t *testing.T) {

@@ -25,64 +25,6 @@ const (
 	DefaultMaxKeys      = 1024
 )
 
-// Limit says how the number of calls at a time is found. The zero Limit is Adaptive.
-type Limit struct {
-	kind limitKind
-	n    int
-}
-
-type limitKind uint8
-
-const (
-	isAdaptive limitKind = iota
-	isAIMD
-	isFixed
-)
-
-// Adaptive finds the limit by what it does to latency. It is the default.
-func Adaptive() Limit { return Limit{} }
-
-// AIMD grows the limit slowly while calls are quick, and cuts it to 0.6 when they take
-// twice as long as they used to: for what never becomes slower for reasons of
-// its own.
-func AIMD() Limit { return Limit{kind: isAIMD} }
-
-// Fixed lets n calls in at a time: for what has so many places, and no more.
-func Fixed(n int) Limit { return Limit{kind: isFixed, n: n} }
-
-// String is how the limit was made.
-func (l Limit) String() string {
-	switch l.kind {
-	case isFixed:
-		return fmt.Sprintf("Fixed(%d)", l.n)
-	case isAIMD:
-		return "AIMD"
-	default:
-		return "Adaptive"
-	}
-}
-
-// MarshalText makes a Limit readable in JSON.
-func (l Limit) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
-
-// UnmarshalText reads what String writes.
-func (l *Limit) UnmarshalText(text []byte) error {
-	switch s := string(text); {
-	case strings.EqualFold(s, "adaptive"), s == "":
-		*l = Adaptive()
-	case strings.EqualFold(s, "aimd"):
-		*l = AIMD()
-	default:
-		var n int
-		_, err := fmt.Sscanf(strings.ToLower(s), "fixed(%d)", &n)
-		if err != nil || !strings.EqualFold(s, Fixed(n).String()) { // Sscanf does not mind what follows
-			return bad("limit %q is none of Adaptive, AIMD and Fixed(n)", s)
-		}
-		*l = Fixed(n)
-	}
-	return nil
-}
-
 // Config says who is let in, how many at a time, and who waits for how long. The zero
 // Config is the default, meant for production.
 type Config struct {
@@ -104,18 +46,20 @@ type Config struct {
 	ClassTrusted func(*http.Request) bool `json:"-"`
 
 	// DemoteRetries classes what is tried again one lower, down to Sheddable: by the
-	// field Retry-Attempt, which package retry sends if told to, and on the client by
-	// what it leaves in the context.
+	// field Retry-Attempt, which package retry sends where retry.Config.AttemptHeader is
+	// set, and on the client by what it leaves in the context.
 	DemoteRetries bool
 
-	// Tenant names whom a request is for. With it, load is shed by tenants: most of
-	// them are served as if there was none, the others not, and the same ones in all
-	// processes. Who they are changes by the hour. "" is nobody.
+	// Tenant names whom a request is for. With it, tenants take turns in the queue, see
+	// Request.Tenant, and where nobody waits, as at the gates, load is shed by tenants:
+	// most of them are served as if there was none, the others not, and the same ones in
+	// all processes. Who they are changes by the hour. "" is nobody.
 	Tenant func(*http.Request) string `json:"-"`
 
 	// Bypass says which requests Handler lets in whatever happens; they are counted.
 	// Nil means those for /livez, /readyz, /healthz, /metrics and below /debug/pprof/,
-	// spelled just so: behind dots, doubled or escaped slashes may be anything.
+	// spelled just so: behind dots, doubled or escaped slashes may be anything. Others,
+	// such as /readyz/ping, have to be named, and these with them: see the example.
 	Bypass func(*http.Request) bool `json:"-"`
 
 	// Stream says which requests are for streams: they hold a place of MaxStreams
@@ -134,12 +78,15 @@ type Config struct {
 	// JudgeError is Judge for Do, Run and Permit.Release.
 	JudgeError func(error) Outcome `json:"-"`
 
-	// Limit is how many calls are let in at a time: Adaptive, AIMD or Fixed.
+	// Limit is how many calls are let in at a time: Adaptive, AIMD or Fixed. Not every
+	// Class gets all of it; see "Who is refused first".
 	Limit Limit
 
 	// MinLimit and MaxLimit bound what Adaptive and AIMD find, StartLimit is where
 	// they begin. Zero means 2, 1000, and four per processor that there is then, but at
-	// most 32.
+	// most 32. In an overload right after the start, when it is not known yet what calls
+	// take, Adaptive cuts the limit until that changes nothing, which can take it down to
+	// MinLimit for seconds: where you know what the service can do at least, say so there.
 	MinLimit, MaxLimit, StartLimit int
 
 	// MaxStreams bounds the streams of a key. Zero means 10,000; Off means no bound.
@@ -148,8 +95,8 @@ type Config struct {
 	// MaxWait is how long a call waits for a place. One that would have to wait
 	// longer, going by how fast places become free, or for more than half of what is
 	// left until its deadline, is refused at once; and after that time, should the
-	// prediction have been wrong. Zero means 20 ms; Off means no waiting: who finds no
-	// place is refused.
+	// prediction have been wrong, or not possible because no call has ended yet. Zero
+	// means 20 ms; Off means no waiting: who finds no place is refused.
 	MaxWait time.Duration
 
 	// NewestFirst serves who came last first, within a class: for requests without
@@ -189,8 +136,9 @@ type Config struct {
 	// it with the answer: a client should believe it only where there is none between.
 	LevelHeader string
 
-	// Refused writes the answer to a request that Handler does not let in. Nil means
-	// 503 with Retry-After.
+	// Refused writes the answer to a request that Handler does not let in; Retry-After,
+	// see LimitedError.After, and Cache-Control: no-store are in its header already. Nil
+	// means 503 with a line of text.
 	Refused func(http.ResponseWriter, *http.Request, error) `json:"-"`
 
 	// Observe is told what happens; see Event. Nil means nobody is.

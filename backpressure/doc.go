@@ -37,10 +37,19 @@
 //
 // # Who is refused first
 //
-// Background before Sheddable before Default before Critical; and within a class by
-// tenants, if Config.Tenant names them: most are served as if there was no overload,
-// the others not, and it is the same ones from one moment to the next. Background
-// calls get one place a second whatever happens.
+// Background before Sheddable before Default before Critical. Default can have all places
+// of a limit, Sheddable 0.9 of them, Background 0.8, and Critical 1.1, or all where it is
+// Fixed, rounded up: of an adaptive 45 that is 45, 41, 36 and 50. Who only makes
+// Background calls leaves a fifth unused.
+//
+// If a Background call was not let in for a second, the next one is: by each gate, and in
+// the limit of its key past 0.8, before all who wait, but never past the limit. Where
+// that is always full, it is who waits that gets it: not TryAcquire, nor with MaxWait Off.
+//
+// Within a class tenants, if Config.Tenant names them, take turns in the queue (fair
+// queueing: one flow for each that waits). At the gates, and where nobody waits, most of
+// them are served as if there was no overload, the others not, and it is the same ones
+// from one moment to the next.
 //
 // The class of a request is what Config.Class says, or WithClass. It travels to the next
 // service only in Config.ClassHeader, if that is set, and lowers a request there, as
@@ -61,14 +70,15 @@
 //
 // # Leaving things out
 //
-// Before anybody is refused, the level of brownout rises: Level(ctx) says how much to
+// Before users are refused, the level of brownout rises: Level(ctx) says how much to
 // leave out of an answer, Degrade(ctx, feature) whether to leave out one thing. What is
 // made without it package stale does not keep. Other caches know nothing of that, and go
 // by the Cache-Control that a handler gives its answer.
 //
 // # Others that hold back
 //
-//   - Throttle, on a client: when a server refuses most requests, most are not sent.
+//   - Throttle, on a client: when a server refuses most requests, most are not sent. Where
+//     the server has classes, give it the same, or it holds back what would be let in.
 //   - Rate: so many calls in so much time, for quotas. It is no protection against
 //     overload.
 //   - Consumers of queues take a Permit before they take a message: see Limiter.Await,
@@ -89,5 +99,12 @@
 //   - There is nothing to close, and there are no goroutines but one for each question to
 //     the Store of a Rate, so that nobody waits for one that hangs.
 //
-// Order, from the outside: stale, retry, hedge, breaker, backpressure, route.
+// # Order
+//
+// From the outside: stale, retry, hedge, breaker, backpressure, route; and of these on one
+// client: Throttle, Rate, Limiter. What the Throttle holds back has spent no token. Who
+// waits for a token holds no place, and the Limiter does not take that wait for latency.
+// All are inside of retry and hedge, as servers and quotas count attempts. Whatever is
+// outside of the Rate takes its wait for part of the attempt: keep RateConfig.MaxWait well
+// below retry's TryTimeout, or Off, which leaves the waiting to retry.
 package backpressure

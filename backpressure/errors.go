@@ -36,18 +36,28 @@ func (r Refusal) String() string {
 // MarshalText makes a Refusal readable in JSON.
 func (r Refusal) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// LimitedError is a refusal: the call was not made.
+// LimitedError is a refusal: the call was not made. Of the fields of an Event, Refusal is
+// the same as here, and Reason something else: why a limit has changed.
 type LimitedError struct {
-	Key    string
-	Class  Class
-	Reason Refusal
-	After  time.Duration // when it may be worth trying again
+	Key     string
+	Class   Class
+	Refusal Refusal
+
+	// After is when it may be worth trying again: for AtLimit how long the wait for a
+	// place is predicted to be, for WaitedTooLong and Displaced the same or as long as
+	// the call has waited, whichever is more; 200 ms for CPU and Memory; a third of the
+	// Window for Throttled, and for Paused what is left of the pause, or up to twice as
+	// much of either; for OverRate until a call is within the limit. 0 is not known.
+	//
+	// The Retry-After of a Limiter's Handler is this in whole seconds, and so many more,
+	// drawn at random, at most: one or two seconds as a rule. That of a Rate is rounded up.
+	After time.Duration
 }
 
 func (e *LimitedError) Error() string {
-	text := fmt.Sprintf("backpressure: %v", e.Reason)
+	text := fmt.Sprintf("backpressure: %v", e.Refusal)
 	if e.Key != "" {
-		text = fmt.Sprintf("backpressure: %q: %v", e.Key, e.Reason)
+		text = fmt.Sprintf("backpressure: %q: %v", e.Key, e.Refusal)
 	}
 	if e.After > 0 {
 		text += fmt.Sprintf(", try again in %v", e.After.Round(time.Millisecond))

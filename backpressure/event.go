@@ -60,9 +60,9 @@ type Event struct {
 	Kind    Kind
 	Key     string
 	Class   Class
-	Refusal Refusal
+	Refusal Refusal // why a call was not let in
 	Limit   int
-	Reason  Reason
+	Reason  Reason // why a limit has changed
 	Level   float64
 	Err     error
 }

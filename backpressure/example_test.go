@@ -73,6 +73,37 @@ func ExampleConfig() {
 	// 200 "a page"
 }
 
+// The endpoints of Kubernetes' single checks are let in whatever happens, too. The path as
+// it was sent tells /readyz/ping from /readyz%2Fping, which may be something else.
+func ExampleConfig_bypass() {
+	limiter := backpressure.MustNew(backpressure.Config{
+		Bypass: func(req *http.Request) bool {
+			switch req.URL.EscapedPath() {
+			case "/livez", "/readyz", "/readyz/ping", "/readyz/db", "/metrics":
+				return true
+			default:
+				return false
+			}
+		},
+		Limit:   backpressure.Fixed(1),
+		MaxWait: backpressure.Off,
+	})
+	server := httptest.NewServer(limiter.Handler(http.HandlerFunc(page)))
+	defer server.Close()
+
+	permit, _ := limiter.Acquire(context.Background(), backpressure.Request{}) // the only one
+	defer permit.Done(backpressure.Success)
+	for _, path := range []string{"/readyz/ping", "/readyz%2Fping", "/"} {
+		resp, _ := server.Client().Get(server.URL + path)
+		fmt.Println(path, resp.StatusCode, resp.Header["Cache-Control"])
+		_ = resp.Body.Close()
+	}
+	// Output:
+	// /readyz/ping 200 []
+	// /readyz%2Fping 503 [no-store]
+	// / 503 [no-store]
+}
+
 // A client that has only so many requests under way to a host. It is another Limiter
 // than the one that protects the program itself, and has no use for the gate that
 // watches the processors.
@@ -130,7 +161,7 @@ func ExampleLimiter_Await() {
 	}
 	close(queue)
 
-	orders := backpressure.Request{Key: "orders", Class: backpressure.Background}
+	orders := backpressure.Request{Key: "orders"} // Background, if users wanted places of it as well
 	fmt.Println("fetch", limiter.Free(orders), "ahead")
 	ctx := context.Background() // ends when the service does
 	var workers sync.WaitGroup
@@ -277,7 +308,7 @@ func ExampleDegrade() {
 	defer server.Close()
 
 	show(server.Client().Get(server.URL))
-	for limiter.Level() < 1 { // it rises by a tenth each 100 ms
+	for limiter.Level() < 1 { // it rises by a tenth each 100 ms: see Level
 		resp, _ := server.Client().Get(server.URL)
 		_ = resp.Body.Close()
 	}

@@ -54,7 +54,7 @@ func TestHandlerRefuses(t *testing.T) {
 	bubble(t, "in the user's words", func(t *testing.T) {
 		cfg := impatient(1)
 		cfg.Refused = func(w http.ResponseWriter, _ *http.Request, err error) {
-			assert.Equal(t, backpressure.AtLimit, limited(t, err).Reason)
+			assert.Equal(t, backpressure.AtLimit, limited(t, err).Refusal)
 			http.Redirect(w, visitor(t, "/"), "/static.html", http.StatusFound)
 		}
 		l, _ := full(t, cfg, 1)
@@ -349,7 +349,7 @@ func TestStreams(t *testing.T) {
 		assert.Equal(t, 2, shot(t, l, "").Streams)
 		assert.Equal(t, 503, recs[2].Code)
 		_, err := l.Acquire(t.Context(), backpressure.Request{Stream: true})
-		assert.Equal(t, backpressure.TooManyStreams, limited(t, err).Reason)
+		assert.Equal(t, backpressure.TooManyStreams, limited(t, err).Refusal)
 		p.Done(backpressure.Success)
 		close(stop)
 		done.Wait()

@@ -120,11 +120,23 @@ func withLevel(ctx context.Context, level float64, tenant uint64, known bool) co
 // 0, nothing, to 1, all that can be. It is the highest of the Limiters that have let
 // the request in, as it was then; 0 without one.
 //
-// It rises with what those wait for who are Critical and Default, and before any of
-// these is refused. Sheddable and Background calls have no part in the last places of a
-// limit: they may be refused while the level is still 0, which leaves those places to
-// users, and whether they are does not move it. An answer that leaves things out by it
-// is not marked as such: where something keeps answers, ask Degrade.
+// Each Limiter looks ten times a second, as long as calls come, and its level rises by
+// 0.1, so that from 0 to 1 takes a second, where there is pressure:
+//
+//   - requests wait for a processor, more than half of CPUThreshold and for more than
+//     10 ms, or CPULoad says more than half of it;
+//   - more than HeapThreshold is alive in memory, as of which calls are refused, too;
+//   - a newcomer that is Default would wait for a place of the key that was asked for,
+//     and for more than half of MaxWait; or finds none, where MaxWait is Off;
+//   - a Critical or Default call was refused, for whatever reason, this very moment.
+//
+// Otherwise it falls, by 0.2 a second at most, so that from 1 to 0 takes five seconds or
+// six; also where nobody calls, after a second of that.
+//
+// Sheddable and Background calls have no part in the last places of a limit: they may be
+// refused while the level is still 0, which leaves those places to users, and whether
+// they are does not move it. An answer that leaves things out by it is not marked as
+// such: where something keeps answers, ask Degrade.
 func Level(ctx context.Context) float64 {
 	if d, ok := ctx.Value(levelKey{}).(*dimmed); ok {
 		return d.level

@@ -103,7 +103,8 @@ func (l *Limiter) TryAcquire(ctx context.Context, r Request) (Permit, error) {
 // Await lets a call in as soon as there is a place, however long that takes, or returns
 // why ctx has ended. It is for those who have nothing else to do than to wait, such as
 // consumers of queues: what they do not take stays where it is, for others, and nobody
-// has to be refused. Their class, Background most likely, says before whom.
+// has to be refused. Their class says before whom: Background where users wait for others,
+// Default where they have the limit to themselves, as Background never gets the last fifth.
 //
 // Who waits for the work itself while it holds the Permit says Begin when it has it.
 func (l *Limiter) Await(ctx context.Context, r Request) (Permit, error) {

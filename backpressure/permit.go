@@ -37,7 +37,7 @@ func (c *cell) begin(at int32, gen uint32, now int64) {
 	}
 }
 
-// Done ends the call.
+// Done ends the call, and says what it tells of load; Release reads that from an error.
 func (p Permit) Done(o Outcome) { p.done(context.Background(), o) }
 
 // Release ends the call with what it returned; see Config.JudgeError. ctx is the one

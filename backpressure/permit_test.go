@@ -80,7 +80,7 @@ func TestAcquire(t *testing.T) {
 		l, _ := full(t, fixed(1), 1)
 		start := time.Now()
 		refusal := refused(t, l, backpressure.Request{})
-		assert.Equal(t, backpressure.WaitedTooLong, refusal.Reason)
+		assert.Equal(t, backpressure.WaitedTooLong, refusal.Refusal)
 		assert.Equal(t, backpressure.DefaultMaxWait, time.Since(start))
 		assert.Zero(t, shot(t, l, "").Queued)
 	})
@@ -88,7 +88,7 @@ func TestAcquire(t *testing.T) {
 		l, _ := full(t, fixed(1), 1)
 		start := time.Now()
 		_, err := l.TryAcquire(t.Context(), backpressure.Request{})
-		assert.Equal(t, backpressure.AtLimit, limited(t, err).Reason)
+		assert.Equal(t, backpressure.AtLimit, limited(t, err).Refusal)
 		assert.Zero(t, time.Since(start))
 	})
 	bubble(t, "says of what class a refusal is", func(t *testing.T) {
@@ -125,6 +125,20 @@ func TestFree(t *testing.T) {
 	assert.Equal(t, 0, l.Free(backpressure.Request{}))
 	p.Done(backpressure.Success)
 	assert.Equal(t, 1, l.Free(backpressure.Request{}))
+}
+
+// The documentation gives these numbers.
+func TestFreeByClass(t *testing.T) {
+	for class, want := range map[backpressure.Class][2]int{
+		backpressure.Critical:   {45, 50},
+		backpressure.Default:    {45, 45},
+		backpressure.Sheddable:  {41, 41},
+		backpressure.Background: {36, 36},
+	} {
+		r := backpressure.Request{Class: class}
+		assert.Equal(t, want[0], backpressure.MustNew(fixed(45)).Free(r), "%v of a fixed limit", class)
+		assert.Equal(t, want[1], backpressure.MustNew(backpressure.Config{StartLimit: 45}).Free(r), "%v", class)
+	}
 }
 
 func TestDo(t *testing.T) {

@@ -139,7 +139,7 @@ func TestPitfallNewestFirstKeepsDeadlines(t *testing.T) {
 		all.Go(func() {
 			start := time.Now()
 			_, err := l.Acquire(ctx, backpressure.Request{})
-			assert.Equal(t, backpressure.WaitedTooLong, limited(t, err).Reason)
+			assert.Equal(t, backpressure.WaitedTooLong, limited(t, err).Refusal)
 			assert.Equal(t, 10*ms, time.Since(start), "the other half is for doing without")
 		})
 		synctest.Wait()
@@ -172,7 +172,7 @@ func TestPitfallDeadlineShorterThanTheWait(t *testing.T) {
 		start := time.Now()
 		_, err := l.Acquire(ctx, backpressure.Request{})
 		refusal := limited(t, err)
-		assert.Equal(t, backpressure.AtLimit, refusal.Reason)
+		assert.Equal(t, backpressure.AtLimit, refusal.Refusal)
 		assert.Zero(t, time.Since(start))
 		assert.InDelta(t, 100*ms, refusal.After, float64(30*ms), "it says when to come back")
 	})
@@ -468,7 +468,7 @@ func TestPitfallStackedLayers(t *testing.T) {
 			err := th.Run(t.Context(), "", func(ctx context.Context) error {
 				return inner.Run(ctx, "", func(context.Context) error { return nil })
 			})
-			assert.Equal(t, backpressure.AtLimit, limited(t, err).Reason, "the throttle lets all of them go")
+			assert.Equal(t, backpressure.AtLimit, limited(t, err).Refusal, "the throttle lets all of them go")
 		}
 	})
 	bubble(t, "429 of a handler for one caller does not cut the limit of all", func(t *testing.T) {

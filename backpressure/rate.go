@@ -136,7 +136,7 @@ func (r *Rate) verdict(ctx context.Context, key string, state RateState) error {
 	if state.Allowed {
 		return nil
 	}
-	err := &LimitedError{Key: key, Reason: OverRate, After: state.After}
+	err := &LimitedError{Key: key, Refusal: OverRate, After: state.After}
 	r.tell(ctx, Event{Kind: Refused, Key: key, Refusal: OverRate, Err: err})
 	return err
 }

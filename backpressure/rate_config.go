@@ -69,8 +69,9 @@ type RateConfig struct {
 	Fields bool
 	Policy string
 
-	// Refused writes the answer to a request that Handler does not let in. Nil means
-	// 429 with Retry-After.
+	// Refused writes the answer to a request that Handler does not let in; Retry-After
+	// and Cache-Control: no-store are in its header already. Nil means 429 with a line of
+	// text.
 	Refused func(http.ResponseWriter, *http.Request, error) `json:"-"`
 
 	// Observe is told of refusals, of failures of the Store and of a Key that panics.

@@ -87,9 +87,13 @@ func (r *Rate) refuse(w http.ResponseWriter, req *http.Request, after time.Durat
 
 // Transport returns a RoundTripper that sends each request through next, or
 // http.DefaultTransport if next is nil, when its turn comes; see Wait. Where the
-// server says 429 nevertheless, it sends half as many, and comes back to the limit by
-// a tenth of it per second. With a Store, that is half of this process's part: what
-// others may send is not for one process to change.
+// server says 429 nevertheless, it sends half as many, down to a twentieth of the limit,
+// and comes back to it by a tenth of it per second. So 429 is to mean the quota: a server
+// that says it to one of ten of 100 per second gets about 20. With a Store, that is half
+// of this process's part: what others may send is not for one process to change.
+//
+// It belongs inside of retry and hedge, as quotas count attempts, between Throttle and
+// Limiter; see "Order".
 func (r *Rate) Transport(next http.RoundTripper) http.RoundTripper {
 	return &paced{rate: r, next: rt.Base(next)}
 }

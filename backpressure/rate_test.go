@@ -77,7 +77,7 @@ func TestRequirement5RateHandler(t *testing.T) {
 	})
 	bubble(t, "refuses in the user's words", func(t *testing.T) {
 		h := rate(backpressure.RateConfig{PerSecond: 1, Refused: func(w http.ResponseWriter, _ *http.Request, err error) {
-			assert.Equal(t, backpressure.OverRate, limited(t, err).Reason)
+			assert.Equal(t, backpressure.OverRate, limited(t, err).Refusal)
 			w.WriteHeader(402)
 		}}).Handler(ok)
 		handle(h, from(t, "192.0.2.1:1"))
@@ -106,7 +106,7 @@ func TestRequirement5RateTransport(t *testing.T) {
 		start := time.Now()
 		for range 10 {
 			_, err = exchange(rt, get(t, "http://"+host).WithContext(ctx))
-			assert.Equal(t, backpressure.OverRate, limited(t, err).Reason)
+			assert.Equal(t, backpressure.OverRate, limited(t, err).Refusal)
 			assert.Equal(t, 100*ms, limited(t, err).After)
 		}
 		assert.Zero(t, time.Since(start))

@@ -23,10 +23,10 @@ func (c *cell) afterVain(w *waiter, now int64) time.Duration {
 // refused is to cost less than to be let in, and garbage is a cost, too.
 func (c *cell) refusal(r *Request, a admission, now int64) error {
 	last := &c.issued[r.Class]
-	if e := last.Load(); e != nil && now-e.at < int64(time.Millisecond) && e.Reason == a.reason && e.Key == r.Key {
+	if e := last.Load(); e != nil && now-e.at < int64(time.Millisecond) && e.Refusal == a.reason && e.Key == r.Key {
 		return &e.LimitedError
 	}
-	e := &issued{LimitedError{Key: r.Key, Class: r.Class, Reason: a.reason, After: a.after}, now}
+	e := &issued{LimitedError{Key: r.Key, Class: r.Class, Refusal: a.reason, After: a.after}, now}
 	last.Store(e)
 	return &e.LimitedError
 }

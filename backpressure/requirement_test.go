@@ -25,7 +25,7 @@ func TestRequirement1GatesInOrder(t *testing.T) {
 		l := backpressure.MustNew(overloaded())
 		heat(l)
 		refusal := refused(t, l, backpressure.Request{Class: backpressure.Sheddable})
-		assert.Equal(t, backpressure.CPU, refusal.Reason)
+		assert.Equal(t, backpressure.CPU, refusal.Refusal)
 		assert.Positive(t, refusal.RetryAfter())
 		assert.Equal(t, 503, handle(l.Handler(ok), visitor(t, "/")).Code)
 		assert.Equal(t, 200, handle(l.Handler(ok), visitor(t, "/healthz")).Code, "health goes by all gates")
@@ -39,7 +39,7 @@ func TestRequirement1GatesInOrder(t *testing.T) {
 		l := backpressure.MustNew(cfg)
 		heat(l)
 		admitted(t, l, backpressure.Request{})
-		assert.Equal(t, backpressure.AtLimit, refused(t, l, backpressure.Request{}).Reason)
+		assert.Equal(t, backpressure.AtLimit, refused(t, l, backpressure.Request{}).Refusal)
 		assert.Zero(t, l.Snapshot().CPULoad)
 	})
 	bubble(t, "the processor's gate works with a limit that nobody meets", func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestRequirement1GatesInOrder(t *testing.T) {
 		cfg.Limit = backpressure.Fixed(1_000_000)
 		l := backpressure.MustNew(cfg)
 		heat(l)
-		assert.Equal(t, backpressure.CPU, refused(t, l, backpressure.Request{Class: backpressure.Background}).Reason)
+		assert.Equal(t, backpressure.CPU, refused(t, l, backpressure.Request{Class: backpressure.Background}).Refusal)
 	})
 	bubble(t, "a load that is no number does no harm", func(t *testing.T) {
 		for _, load := range []float64{nan(), inf(), -1, -inf()} {
@@ -210,9 +210,9 @@ func TestRequirement2RefusalsAreTypedAndClosed(t *testing.T) {
 	assert.True(t, refusal.Unsent())
 	assert.True(t, refusal.Refused())
 	assert.Equal(t, outcome.Refused, outcome.OfError(t.Context(), err))
-	assert.EqualError(t, &backpressure.LimitedError{Key: "k", Reason: backpressure.AtLimit, After: 1500 * time.Microsecond},
+	assert.EqualError(t, &backpressure.LimitedError{Key: "k", Refusal: backpressure.AtLimit, After: 1500 * time.Microsecond},
 		`backpressure: "k": at limit, try again in 2ms`)
-	assert.EqualError(t, &backpressure.LimitedError{Reason: backpressure.Memory}, "backpressure: memory")
+	assert.EqualError(t, &backpressure.LimitedError{Refusal: backpressure.Memory}, "backpressure: memory")
 }
 
 func TestRequirement3LevelRisesBeforeAnybodyIsRefused(t *testing.T) {
@@ -253,6 +253,21 @@ func TestRequirement3LevelRisesBeforeAnybodyIsRefused(t *testing.T) {
 			admitted(t, l, backpressure.Request{Class: backpressure.Background}).Done(backpressure.Ignore)
 		}
 		assert.Positive(t, l.Level())
+	})
+	bubble(t, "as fast as is said", func(t *testing.T) {
+		load := 1.1
+		l := backpressure.MustNew(backpressure.Config{CPULoad: func() float64 { return load }})
+		reaches := func(level float64) time.Duration {
+			start := time.Now()
+			for l.Level() != level {
+				time.Sleep(10 * ms)
+				admitted(t, l, backpressure.Request{}).Done(backpressure.Ignore)
+			}
+			return time.Since(start)
+		}
+		assert.InDelta(t, 1, reaches(1).Seconds(), 0.15)
+		load = 0.9
+		assert.InDelta(t, 5.5, reaches(0).Seconds(), 0.5)
 	})
 }
 
@@ -323,7 +338,7 @@ func TestRequirement7SnapshotOfAll(t *testing.T) {
 	admitted(t, l, backpressure.Request{Key: "b", Class: backpressure.Critical})
 	handle(l.Handler(ok), visitor(t, "/livez"))
 	s := l.Snapshot()
-	assert.Len(t, s.Keys, 3)
+	assert.Len(t, s.Keys, 2, "nobody has used the limit of no key")
 	assert.Equal(t, uint64(1), s.Bypassed)
 	a := shot(t, l, "a")
 	assert.Equal(t, 2, a.Limit)
@@ -331,6 +346,9 @@ func TestRequirement7SnapshotOfAll(t *testing.T) {
 	assert.Equal(t, 1, a.Streams)
 	assert.Equal(t, uint64(1), shot(t, l, "b").Counts.Admitted[backpressure.Critical])
 	assert.NotEqual(t, backpressure.GateOff, s.HeapGate)
+	admitted(t, l, backpressure.Request{}).Done(backpressure.Ignore)
+	assert.Equal(t, uint64(1), shot(t, l, "").Counts.Admitted[backpressure.Default])
+	assert.Len(t, l.Snapshot().Keys, 3)
 }
 
 func TestRequirement6ConsumersPullWhatThereArePlacesFor(t *testing.T) {

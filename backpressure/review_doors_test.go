@@ -48,7 +48,7 @@ func TestRequirement1DoorKeepsHalfOfTheDeadline(t *testing.T) {
 	}
 	bubble(t, "for something else to be done", func(t *testing.T) {
 		took, err := waits(t, 100*ms, 50*ms+1)
-		assert.Equal(t, backpressure.WaitedTooLong, limited(t, err).Reason)
+		assert.Equal(t, backpressure.WaitedTooLong, limited(t, err).Refusal)
 		assert.Equal(t, 50*ms, took)
 	})
 	bubble(t, "and lets in who has more than that", func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestRequirement1DoorKeepsHalfOfTheDeadline(t *testing.T) {
 	})
 	bubble(t, "not less, where MaxWait is shorter", func(t *testing.T) {
 		took, err := waits(t, time.Hour, time.Minute)
-		assert.Equal(t, backpressure.WaitedTooLong, limited(t, err).Reason)
+		assert.Equal(t, backpressure.WaitedTooLong, limited(t, err).Refusal)
 		assert.Equal(t, time.Second, took)
 	})
 }
@@ -86,7 +86,7 @@ func TestDoorSaysWhenToComeBackAfterAWaitInVain(t *testing.T) {
 		all.Go(func() {
 			_, err := l.Acquire(ctx, backpressure.Request{})
 			refusal := limited(t, err)
-			assert.Equal(t, backpressure.WaitedTooLong, refusal.Reason)
+			assert.Equal(t, backpressure.WaitedTooLong, refusal.Refusal)
 			assert.Equal(t, 950*ms, refusal.After, "as long as it has waited, which is more than five turns")
 		})
 		all.Wait()
@@ -379,7 +379,7 @@ func TestRequirement1WaitIsPredictedByTheBody(t *testing.T) {
 		_, err = send()
 		limited, ok := errors.AsType[*backpressure.LimitedError](err)
 		require.True(t, ok, "%v", err)
-		assert.Equal(t, backpressure.AtLimit, limited.Reason)
+		assert.Equal(t, backpressure.AtLimit, limited.Refusal)
 		assert.Zero(t, time.Since(start), "it is refused at once")
 		require.NoError(t, resp.Body.Close())
 	})

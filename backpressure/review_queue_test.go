@@ -267,7 +267,7 @@ func TestRequirement7LimitsThatKeysShareHaveOneName(t *testing.T) {
 		_, err := l.TryAcquire(t.Context(), backpressure.Request{Key: "b"})
 		assert.Equal(t, "b", limited(t, err).Key, "the error names what was asked for")
 		late := refused(t, l, backpressure.Request{Key: "c"})
-		assert.Equal(t, backpressure.WaitedTooLong, late.Reason)
+		assert.Equal(t, backpressure.WaitedTooLong, late.Refusal)
 		assert.Equal(t, "c", late.Key, "also after a wait")
 		const shared = "(overflow)"
 		assert.Equal(t, 1, shot(t, l, shared).InFlight)

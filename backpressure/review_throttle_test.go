@@ -58,28 +58,28 @@ func TestRequirement4RetryAfterOfAnyKind(t *testing.T) {
 			refusal := told(t, throttle(backpressure.ThrottleConfig{}), 20, "Retry-After", text)
 			require.NotNil(t, refusal)
 			if pause == 0 {
-				assert.Equal(t, backpressure.Throttled, refusal.Reason)
+				assert.Equal(t, backpressure.Throttled, refusal.Refusal)
 				return
 			}
-			assert.Equal(t, backpressure.Paused, refusal.Reason)
+			assert.Equal(t, backpressure.Paused, refusal.Refusal)
 			assert.GreaterOrEqual(t, refusal.After, pause)
 			assert.Less(t, refusal.After, 2*pause)
 		})
 	}
 	bubble(t, "a date", func(t *testing.T) {
 		refusal := told(t, throttle(backpressure.ThrottleConfig{}), 20, "Retry-After", date(t, 10*time.Second))
-		assert.Equal(t, backpressure.Paused, refusal.Reason)
+		assert.Equal(t, backpressure.Paused, refusal.Refusal)
 		assert.GreaterOrEqual(t, refusal.After, 9*time.Second)
 	})
 	bubble(t, "a date, by a clock that is wrong", func(t *testing.T) {
 		refusal := told(t, throttle(backpressure.ThrottleConfig{}), 20,
 			"Retry-After", date(t, time.Hour+10*time.Second), "Date", date(t, time.Hour))
-		assert.Equal(t, backpressure.Paused, refusal.Reason)
+		assert.Equal(t, backpressure.Paused, refusal.Refusal)
 		assert.Less(t, refusal.After, 20*time.Second)
 	})
 	bubble(t, "of a Throttle that does not heed it", func(t *testing.T) {
 		refusal := told(t, throttle(backpressure.ThrottleConfig{MaxPause: backpressure.Off}), 100, "Retry-After", "10")
-		assert.Equal(t, backpressure.Throttled, refusal.Reason)
+		assert.Equal(t, backpressure.Throttled, refusal.Refusal)
 	})
 	bubble(t, "of errors", func(t *testing.T) {
 		th := throttle(backpressure.ThrottleConfig{})
@@ -91,7 +91,7 @@ func TestRequirement4RetryAfterOfAnyKind(t *testing.T) {
 		require.NoError(t, err, "a probe")
 		backpressure.Draw(th, 0)
 		_, err = th.Allow(t.Context(), host, backpressure.Default)
-		assert.Equal(t, backpressure.Paused, limited(t, err).Reason)
+		assert.Equal(t, backpressure.Paused, limited(t, err).Refusal)
 	})
 }
 
@@ -109,7 +109,7 @@ func TestRequirement4PauseAtNineOfTenOfTwenty(t *testing.T) {
 		backpressure.Draw(th, 0.94)
 		_, err := th.Allow(t.Context(), host, backpressure.Default)
 		refusal, ok := errors.AsType[*backpressure.LimitedError](err)
-		return ok && refusal.Reason == backpressure.Paused
+		return ok && refusal.Refusal == backpressure.Paused
 	}
 	for _, tt := range []struct {
 		accepted, refusals int
@@ -126,7 +126,7 @@ func TestRequirement4PauseAtNineOfTenOfTwenty(t *testing.T) {
 		reason := func() backpressure.Refusal {
 			backpressure.Draw(th, 0.5)
 			_, err := th.Allow(t.Context(), host, backpressure.Default)
-			return limited(t, err).Reason
+			return limited(t, err).Refusal
 		}
 		answer := func(n int, accepted bool) {
 			backpressure.Draw(th, 0.999)
@@ -237,7 +237,7 @@ func TestThrottleGuardsWhatItAsks(t *testing.T) {
 		for range 20 {
 			err = th.Run(t.Context(), "", func(context.Context) error { return errDown })
 		}
-		assert.Equal(t, backpressure.Throttled, limited(t, err).Reason)
+		assert.Equal(t, backpressure.Throttled, limited(t, err).Refusal)
 	})
 }
 
@@ -353,7 +353,7 @@ func TestThrottleCountsLateAnswers(t *testing.T) {
 			a.Done(false, 0)
 		}
 		_, err = th.Allow(t.Context(), "slow", backpressure.Default)
-		assert.Equal(t, backpressure.Throttled, limited(t, err).Reason)
+		assert.Equal(t, backpressure.Throttled, limited(t, err).Refusal)
 	})
 }
 
@@ -381,7 +381,7 @@ func TestThrottleAndRequestsThatNeverAnswer(t *testing.T) {
 			require.ErrorIs(t, <-results, context.DeadlineExceeded)
 		}
 		_, err := rt.RoundTrip(get(t, "http://"+host))
-		assert.Equal(t, backpressure.Throttled, limited(t, err).Reason)
+		assert.Equal(t, backpressure.Throttled, limited(t, err).Refusal)
 	})
 	bubble(t, "what the caller has left says nothing", func(t *testing.T) {
 		th := throttle(backpressure.ThrottleConfig{})

@@ -5,10 +5,12 @@ import "time"
 // Counts are what has become of calls since a key was first seen. The index is the Class,
 // as in Admitted[Critical]: Default comes first, and Critical is 1.
 type Counts struct {
-	Admitted [classes]uint64
-	Refused  [classes]uint64
+	Admitted [4]uint64
+	Refused  [4]uint64
 	Shed     uint64 // of those refused: for want of processors or memory
 }
+
+var _ [classes]struct{} = [4]struct{}{} // written out above for who reads the documentation
 
 // KeySnapshot is one limit.
 type KeySnapshot struct {
@@ -25,10 +27,10 @@ type KeySnapshot struct {
 
 // Snapshot is what a Limiter is doing. It is plain data.
 type Snapshot struct {
-	Keys     []KeySnapshot
-	Level    float64 // of brownout
-	CPULoad  float64 // requests that wait for a processor, per processor; 0 with the gate off
-	HeapLoad float64 // the part of GOMEMLIMIT that is alive; 0 unless HeapGate is on
+	Keys     []KeySnapshot // in no order; that of "" only if it was used
+	Level    float64       // of brownout
+	CPULoad  float64       // requests that wait for a processor, per processor; 0 with the gate off
+	HeapLoad float64       // the part of GOMEMLIMIT that is alive; 0 unless HeapGate is on
 	HeapGate Gate
 	Bypassed uint64
 }
@@ -38,7 +40,9 @@ func (l *Limiter) Snapshot() Snapshot {
 	now := l.now()
 	s := Snapshot{Level: l.Level(), CPULoad: l.cpu.loadAt(now), Bypassed: l.bypassed.Load()}
 	s.HeapLoad, s.HeapGate = l.heap.snapshot(now)
-	s.Keys = append(s.Keys, l.single.snapshot())
+	if single := l.single.snapshot(); single.Counts != (Counts{}) {
+		s.Keys = append(s.Keys, single)
+	}
 	for _, c := range l.cells.All() {
 		s.Keys = append(s.Keys, c.snapshot())
 	}

@@ -15,9 +15,18 @@ import (
 
 // Throttle holds requests back on the client, when the server refuses too many of
 // them: what it would refuse costs it work, too. It is the adaptive throttling of
-// Google's Site Reliability Engineering, chapter 21, with a time constant short enough
-// to see that the server is well again, and one request in twenty that always goes
-// through to find out. All methods are safe for concurrent use.
+// Google's Site Reliability Engineering, chapter 21, with a Window of three seconds in
+// place of two minutes, and one request in twenty that always goes through, to find out
+// whether the server is well again.
+//
+// Some are still held back when it is: as a rule for one or two Windows after the last
+// refusal, for up to five where nearly all were refused before, and for longer where
+// requests have become fewer, as it is by them that it finds out.
+//
+// Where the server has classes, give the Throttle the same: see ThrottleConfig.Class. It
+// tells the server of none. That takes the Transport of a Limiter, with a ClassHeader.
+//
+// All methods are safe for concurrent use.
 type Throttle struct {
 	cfg   ThrottleConfig
 	begun time.Time
@@ -141,7 +150,7 @@ type Attempt struct {
 }
 
 // Done says whether the server has accepted the request, and how long it wants to be
-// left alone, or 0.
+// left alone, or 0. It takes no Outcome, as a Permit does: latency means nothing here.
 func (a Attempt) Done(accepted bool, retryAfter time.Duration) {
 	if a.t != nil {
 		now := a.t.now()
@@ -164,7 +173,7 @@ func (t *Throttle) Allow(ctx context.Context, key string, class Class) (Attempt,
 	if why == 0 {
 		return Attempt{t: t, key: key, class: class}, nil
 	}
-	err := &LimitedError{Key: key, Class: class, Reason: why, After: jittered(after)}
+	err := &LimitedError{Key: key, Class: class, Refusal: why, After: jittered(after)}
 	if t.cfg.Observe != nil {
 		t.tell(ctx, Event{Kind: Refused, Key: key, Class: class, Refusal: why, Err: err})
 	}

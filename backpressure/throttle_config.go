@@ -23,7 +23,10 @@ type ThrottleConfig struct {
 	Key func(*http.Request) string `json:"-"`
 
 	// Class says how much a request matters: each class is counted by itself, as a
-	// server refuses the lesser ones first. Nil means what the context says, see
+	// server refuses the lesser ones first. It should be that of the server, for which
+	// the same func may do: of requests that are all of one class here, those are held
+	// back as well that the server would let in, because it refuses others. Nil means
+	// what the context says, see
 	// WithClass, which is Default if it says nothing; also if it panics. What is marked
 	// as work that nobody waits for, such as the refreshes of package stale, is
 	// Background in any case.

@@ -141,7 +141,7 @@ func TestRequirement4PauseIsTheLastResort(t *testing.T) {
 		t.Helper()
 		for range 100 {
 			_, err := exchange(rt, get(t, "http://"+host))
-			if refusal, ok := errors.AsType[*backpressure.LimitedError](err); ok && refusal.Reason == backpressure.Paused {
+			if refusal, ok := errors.AsType[*backpressure.LimitedError](err); ok && refusal.Refusal == backpressure.Paused {
 				return true
 			}
 		}
@@ -172,7 +172,7 @@ func TestRequirement4PauseIsTheLastResort(t *testing.T) {
 		}
 		_, err := th.Allow(t.Context(), host, backpressure.Default)
 		if err != nil {
-			assert.Equal(t, backpressure.Throttled, limited(t, err).Reason)
+			assert.Equal(t, backpressure.Throttled, limited(t, err).Refusal)
 		}
 	})
 	bubble(t, "where all is refused", func(t *testing.T) {
@@ -181,7 +181,7 @@ func TestRequirement4PauseIsTheLastResort(t *testing.T) {
 		time.Sleep(10*time.Second + 1)
 		_, err := exchange(rt, get(t, "http://"+host))
 		if refusal, ok := errors.AsType[*backpressure.LimitedError](err); ok {
-			assert.Equal(t, backpressure.Throttled, refusal.Reason, "the time is over")
+			assert.Equal(t, backpressure.Throttled, refusal.Refusal, "the time is over")
 		}
 	})
 	bubble(t, "without a Retry-After", func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestThrottleRefusalsAreTyped(t *testing.T) {
 		refuseAll(t, th, host, 20)
 		_, err := th.Transport(answers(200)).RoundTrip(get(t, "http://"+host))
 		refusal := limited(t, err)
-		assert.Equal(t, backpressure.Throttled, refusal.Reason)
+		assert.Equal(t, backpressure.Throttled, refusal.Refusal)
 		assert.Equal(t, host, refusal.Key)
 		assert.GreaterOrEqual(t, refusal.RetryAfter(), time.Second)
 		assert.Less(t, refusal.RetryAfter(), 2*time.Second)
@@ -234,11 +234,11 @@ func TestThrottleRefusalsAreTyped(t *testing.T) {
 	bubble(t, "and those of others are not counted", func(t *testing.T) {
 		th := backpressure.MustNewThrottle(backpressure.ThrottleConfig{})
 		rt := th.Transport(roundTrip(func(*http.Request) (*http.Response, error) {
-			return nil, &backpressure.LimitedError{Reason: backpressure.AtLimit, After: time.Second}
+			return nil, &backpressure.LimitedError{Refusal: backpressure.AtLimit, After: time.Second}
 		}))
 		for range 100 {
 			_, err := exchange(rt, get(t, "http://"+host))
-			assert.Equal(t, backpressure.AtLimit, limited(t, err).Reason)
+			assert.Equal(t, backpressure.AtLimit, limited(t, err).Refusal)
 		}
 	})
 }
@@ -289,7 +289,7 @@ func TestThrottleJudges(t *testing.T) {
 			for range 100 {
 				_, err := exchange(rt, get(t, "http://"+host))
 				refusal, ok := errors.AsType[*backpressure.LimitedError](err)
-				held = held || ok && refusal.Reason == backpressure.Throttled
+				held = held || ok && refusal.Refusal == backpressure.Throttled
 			}
 			assert.Equal(t, tt.refuses, held)
 		})
@@ -301,3 +301,39 @@ type hint struct{}
 
 func (hint) Error() string             { return "busy" }
 func (hint) RetryAfter() time.Duration { return time.Second }
+
+// It holds some requests back for a while when the server is well again, and the
+// documentation says for how long.
+func TestThrottleEndsSomeWindowsAfterTheLastRefusal(t *testing.T) {
+	const window = backpressure.DefaultThrottleWindow
+	for name, row := range map[string]struct {
+		capacity      float64 // of one request each 20 ms
+		least, atMost time.Duration
+	}{
+		"a quarter is accepted": {0.25, window / 10, 2 * window},
+		"nothing is":            {0, window, 6 * window},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			throttle := backpressure.MustNewThrottle(backpressure.ThrottleConfig{})
+			var last time.Duration // when one was held back, since the last refusal
+			room := 0.0
+			for n := range 50 * 60 {
+				time.Sleep(20 * ms)
+				well := time.Duration(n-50*30) * 20 * ms
+				room = min(room+row.capacity, 5)
+				a, err := throttle.Allow(t.Context(), "", backpressure.Default)
+				if err != nil {
+					last = well
+					continue
+				}
+				accepted := well > 0 || room >= 1
+				if accepted {
+					room--
+				}
+				a.Done(accepted, 0)
+			}
+			assert.GreaterOrEqual(t, last, row.least)
+			assert.LessOrEqual(t, last, row.atMost)
+		})
+	}
+}

@@ -12,7 +12,8 @@ import (
 // Transport returns a RoundTripper that sends those requests through next, or
 // http.DefaultTransport if next is nil, that are not held back. The error of one that
 // is, is a *LimitedError: retry waits for as long as it says, and breaker does not
-// count it. It belongs inside of retry and hedge, so that it sees attempts.
+// count it. It belongs inside of retry and hedge, so that it sees attempts, and outside
+// of Rate and Limiter; see "Order".
 func (t *Throttle) Transport(next http.RoundTripper) http.RoundTripper {
 	return &throttled{throttle: t, next: rt.Base(next)}
 }

@@ -111,7 +111,7 @@ func TestLimitFollowsCapacity(t *testing.T) {
 	})
 	b.publish(t, "orders.new", messages)
 	stop := running(t, c)
-	limit := func() int { return c.limiter.Snapshot().Keys[0].Limit }
+	limit := func() int { return c.limit().Limit }
 	var peak int
 	require.Eventually(t, func() bool { peak = max(peak, limit()); return peak >= places }, soon, tick)
 	for range places - 1 { // its bad day

@@ -1,7 +1,7 @@
 // Command consumer works off a queue of NATS JetStream and keeps up with what it calls:
 //
-//	nats-server -js -sd /tmp/nats
-//	go run -C examples/consumer . -demo 5000
+//	nats-server -a 127.0.0.1 -js -sd /tmp/nats
+//	go run -C examples/consumer . -demo 10000
 //
 // It pulls a message only when it has a place to work on it, lets the broker wait
 // before it tries again, and puts aside what cannot be mended. To copy: consumer.go,
@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -107,9 +108,16 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		queue: queue, js: js, limiter: limiter,
 		handle: poster(cfg.to), policy: cfg.policy, logger: logger,
 	}
-	go c.report(ctx)
-	err = c.run(ctx)
-	return errors.Join(err, conn.FlushTimeout(5*time.Second)) // the last word on each message
+	reporting, stop := context.WithCancel(ctx)
+	defer stop()
+	var reporter sync.WaitGroup
+	reporter.Go(func() { c.report(reporting) })
+	err = errors.Join(c.run(ctx), conn.FlushTimeout(5*time.Second)) // the last word on each message
+	stop()
+	reporter.Wait()
+	logger.InfoContext(ctx, "stopped", "here", c.held.Load(), "done", c.done.Load(), "retried", c.retried.Load(),
+		"dead", c.dead.Load(), "returned", c.returned.Load())
+	return err
 }
 
 // newLimiter finds how many messages may be worked on at a time by what that does to
@@ -125,16 +133,29 @@ func newLimiter(logger *slog.Logger) (*backpressure.Limiter, error) {
 	})
 }
 
+// limit is how it stands with the limit of this consumer.
+func (c *consumer) limit() (key backpressure.KeySnapshot) {
+	for _, key = range c.limiter.Snapshot().Keys {
+		if key.Key == c.key {
+			return key
+		}
+	}
+	return backpressure.KeySnapshot{} // nothing has been let in yet
+}
+
 // report says once a second how it goes.
 func (c *consumer) report(ctx context.Context) {
 	var before int64
 	for pause(ctx, time.Second); ctx.Err() == nil; pause(ctx, time.Second) {
 		info, err := c.queue.Info(ctx)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
 			c.logger.WarnContext(ctx, "cannot ask the broker", "error", err)
 			continue
 		}
-		key, held, done := c.limiter.Snapshot().Keys[0], c.held.Load(), c.done.Load()
+		key, held, done := c.limit(), c.held.Load(), c.done.Load()
 		c.logger.InfoContext(ctx, "working", "limit", key.Limit, "here", held, "done", done-before,
 			"left", info.NumPending, "later", max(int64(info.NumAckPending)-held, 0), "dead", c.dead.Load(),
 			"latency", key.Latency.Round(time.Millisecond))

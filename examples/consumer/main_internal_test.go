@@ -44,6 +44,7 @@ func TestDemo(t *testing.T) {
 	text, err := os.ReadFile(log.Name())
 	require.NoError(t, err)
 	assert.Contains(t, string(text), "level=WARN msg=\"dead letter\" message=ORDERS-1000 attempts=1")
+	assert.Regexp(t, `msg=stopped here=0 done=1499 retried=\d+ dead=1 returned=0\n$`, string(text), "the last word")
 }
 
 func TestBadConfig(t *testing.T) {
