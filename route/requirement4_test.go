@@ -412,7 +412,7 @@ func TestRequirement4Probation(t *testing.T) {
 		}
 		f.set("a:1", func(r *replica) { r.latency, r.err = 5*time.Second, nil })
 		time.Sleep(6100 * ms)
-		for range 10 { // one of them is on probation when those fail
+		for range 40 { // one of them is on probation when those fail
 			all.Go(func() { _, _ = get(t.Context(), next) })
 		}
 		all.Wait()
