@@ -194,7 +194,8 @@ func TestEventsTellOfAPanicThatNobodyWaitedFor(t *testing.T) {
 		h := hedge.MustNew(fixed(hedge.Config{Observe: log.observe}))
 		call(t, h.Transport(newBase(after(15*ms, answers(200)), onEnd(panics(errBoom)))), get(t))
 		synctest.Wait()
-		assert.Equal(t, []hedge.Kind{hedge.Sent, hedge.Lost, hedge.Panicked}, log.kinds())
+		// It has been told to end by then, and does so while the loss is being told.
+		assert.ElementsMatch(t, []hedge.Kind{hedge.Sent, hedge.Lost, hedge.Panicked}, log.kinds())
 		assert.Equal(t, shot(t, h).Sent, shot(t, h).Won+shot(t, h).Lost)
 	})
 }
