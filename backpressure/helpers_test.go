@@ -167,3 +167,13 @@ func exchange(rt http.RoundTripper, req *http.Request) (status int, err error) {
 	_, err = io.Copy(io.Discard, resp.Body)
 	return resp.StatusCode, err
 }
+
+// paced teaches a Limiter with one place that it becomes free every 100 ms.
+func paced(t *testing.T, l *backpressure.Limiter) {
+	t.Helper()
+	for range 50 {
+		p := admitted(t, l, backpressure.Request{})
+		time.Sleep(100 * ms)
+		p.Done(backpressure.Success)
+	}
+}

@@ -161,11 +161,7 @@ func TestPitfallDeadlineShorterThanTheWait(t *testing.T) {
 		cfg := fixed(1)
 		cfg.MaxWait = time.Minute
 		l := backpressure.MustNew(cfg)
-		for range 50 { // places become free every 100 ms
-			p := admitted(t, l, backpressure.Request{})
-			time.Sleep(100 * ms)
-			p.Done(backpressure.Success)
-		}
+		paced(t, l)
 		defer admitted(t, l, backpressure.Request{}).Done(backpressure.Ignore)
 		ctx, cancel := context.WithTimeout(t.Context(), 150*ms)
 		defer cancel()

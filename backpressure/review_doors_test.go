@@ -70,11 +70,7 @@ func TestDoorSaysWhenToComeBackAfterAWaitInVain(t *testing.T) {
 		cfg := fixed(1)
 		cfg.MaxWait = time.Second
 		l := backpressure.MustNew(cfg)
-		for range 50 { // places become free every 100 ms
-			p := admitted(t, l, backpressure.Request{})
-			time.Sleep(100 * ms)
-			p.Done(backpressure.Success)
-		}
+		paced(t, l)
 		defer admitted(t, l, backpressure.Request{}).Done(backpressure.Ignore)
 		var all sync.WaitGroup
 		for range 5 {

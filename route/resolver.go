@@ -90,7 +90,7 @@ func (p *Pool) update(hosts []Host, err error) {
 		return
 	}
 	now := p.now()
-	latency, _ := p.typical()
+	latency := p.typical()
 	order := make([]string, 0, len(members))
 	standings := make(map[string]*standing, len(members))
 	for _, m := range members {
@@ -117,14 +117,15 @@ func (p *Pool) update(hosts []Host, err error) {
 
 // typical returns the mean latency of the hosts of which one is known: what a new host
 // is taken for. It needs the lock.
-func (p *Pool) typical() (latency float64, hosts int) {
+func (p *Pool) typical() (latency float64) {
+	hosts := 0
 	for _, s := range p.standings {
 		if l := math.Float64frombits(s.latency.Load()); l > 0 {
 			latency += l
 			hosts++
 		}
 	}
-	return latency / float64(max(hosts, 1)), hosts
+	return latency / float64(max(hosts, 1))
 }
 
 // answer ends the waiting for the first hosts. It needs the lock.
