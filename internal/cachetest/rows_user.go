@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 func userRows() []Row {
@@ -99,15 +100,25 @@ func variants(ctx context.Context, s *Stand) (verdict, error) {
 	return verdict{found: strconv.Itoa(n), met: n == 2}, nil
 }
 
-func ranged(ctx context.Context, s *Stand) (verdict, error) {
-	path := s.path("whole")
-	_, b, err := s.pair(ctx, path, asking{}, asking{}.with("Range", "bytes=5-14"))
-	if err != nil {
-		return verdict{}, err
+// ranged asks again where the origin was asked: an answer that its client has read may
+// be stored a moment later.
+func ranged(ctx context.Context, s *Stand) (v verdict, err error) {
+	path, part := s.path("whole"), asking{}.with("Range", "bytes=5-14")
+	if _, err = s.get(ctx, path, asking{}); err != nil {
+		return v, err
 	}
-	n := s.seen(path) - 1
-	ideal := b.status == http.StatusPartialContent && b.body == "5678901234" && n == 0
-	return verdict{found: fmt.Sprintf("%d, %d origin requests", b.status, n), met: ideal}, nil
+	for try := 0; try < 5 && !v.met; try++ {
+		pause(ctx, time.Duration(try)*50*time.Millisecond)
+		before := s.seen(path)
+		b, err := s.get(ctx, path, part)
+		if err != nil {
+			return v, err
+		}
+		n := s.seen(path) - before
+		v.found = fmt.Sprintf("%d, %d origin requests", b.status, n)
+		v.met = b.status == http.StatusPartialContent && b.body == "5678901234" && n == 0
+	}
+	return v, nil
 }
 
 func trailers(ctx context.Context, s *Stand) (verdict, error) {
