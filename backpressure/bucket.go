@@ -2,12 +2,12 @@ package backpressure
 
 import (
 	"cmp"
-	"container/list"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
 
+	"github.com/failsoft/failsoft/internal/linked"
 	"github.com/failsoft/failsoft/internal/rt"
 )
 
@@ -26,7 +26,7 @@ type bucket struct {
 
 	mu      sync.Mutex
 	tokens  *rate.Limiter
-	line    list.List // of *turn
+	line    linked.List[*turn]
 	slowed  float64   // the part of full that is left since a server said 429; 0 is all
 	since   time.Time // when slowed was last moved
 	cut     time.Time // when it was last halved
@@ -35,7 +35,7 @@ type bucket struct {
 
 // turn is a caller that stands in line.
 type turn struct {
-	place *list.Element
+	place linked.Place[*turn]
 	wake  chan struct{} // it has become the first; has room for that
 	until time.Time     // how long it waits at most
 }
@@ -173,7 +173,7 @@ func (b *bucket) joinLocked(caller rt.Caller, most time.Duration) (*turn, RateSt
 		return nil, state, nil
 	}
 	w := &turn{wake: make(chan struct{}, 1), until: until}
-	w.place = b.line.PushBack(w)
+	b.line.PushBack(&w.place, w)
 	return w, RateState{After: b.lookLocked(after)}, nil
 }
 
@@ -194,7 +194,7 @@ func (b *bucket) step(w *turn, left bool) (over bool, state RateState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.nowLocked()
-	first := b.line.Front() == w.place
+	first := b.line.First() == w
 	remains := w.until.Sub(now)
 	switch {
 	case left:
@@ -218,8 +218,8 @@ func (b *bucket) step(w *turn, left bool) (over bool, state RateState) {
 
 // leaveLocked takes a turn out of the line. Who is the first then minds the clock.
 func (b *bucket) leaveLocked(w *turn, first bool) {
-	b.line.Remove(w.place)
-	if next := b.line.Front(); first && next != nil {
-		next.Value.(*turn).wake <- struct{}{} //nolint:forcetypeassert // there is nothing else in it
+	b.line.Remove(&w.place)
+	if next := b.line.First(); first && next != nil {
+		next.wake <- struct{}{}
 	}
 }

@@ -103,7 +103,7 @@ func FuzzFairQueue(f *testing.F) {
 				q.push(req, w, newest)
 				m.push(req.tenant, w)
 				all = append(all, w)
-				if w.flow.len == 1 || newest || q.flows == 1 {
+				if w.flow.waiters.Len() == 1 || newest || q.flows.Len() == 1 {
 					require.Equal(t, m.place(w), before, "the prediction of who comes first")
 				}
 				require.LessOrEqual(t, m.place(w), before, "nobody waits for longer, of those whose turn is not the next")
@@ -117,9 +117,9 @@ func FuzzFairQueue(f *testing.F) {
 				all = slices.DeleteFunc(all, func(other *waiter) bool { return other == w })
 			}
 			require.Equal(t, len(all), q.len)
-			require.Equal(t, len(m.line), q.flows)
+			require.Equal(t, len(m.line), q.flows.Len())
 			for _, l := range m.line {
-				require.LessOrEqual(t, len(l.waiters), q.longest().len)
+				require.LessOrEqual(t, len(l.waiters), q.longest().waiters.Len())
 			}
 		}
 		for len(all) > 0 {
@@ -235,10 +235,10 @@ func TestRequirement1MillionTenantsInBoundedMemory(t *testing.T) {
 		}
 	}
 	q := &c.queues[Default.rank()]
-	assert.Equal(t, 5000, q.flows)
+	assert.Equal(t, 5000, q.flows.Len())
 	assert.Len(t, q.tenants, 5000, "one for each that waits, and none for the others")
 	for c.queued > 0 {
-		require.True(t, c.withdraw(q.first.oldest, 0))
+		require.True(t, c.withdraw(q.flows.First().waiters.First(), 0))
 	}
 	assert.Empty(t, q.tenants)
 }

@@ -1,5 +1,7 @@
 package backpressure
 
+import "github.com/failsoft/failsoft/internal/linked"
+
 // waiter is a call that waits for a place.
 type waiter struct {
 	key   string // as it was asked for: that of the limit may be another
@@ -8,8 +10,8 @@ type waiter struct {
 	since int64
 	ready chan verdict // has room for the one that comes
 
-	flow       *flow // nil when it waits no more
-	prev, next *waiter
+	flow  *flow // nil when it waits no more
+	place linked.Place[*waiter]
 }
 
 // verdict is what becomes of a waiter.
@@ -35,11 +37,10 @@ type verdict struct {
 // Newest first, a tenant that had no waiters has the first turn instead of the last, and
 // in each turn the newest of a tenant is served.
 type queue struct {
-	len         int
-	first, last *flow // of those that have waiters, in the order of their turns
-	flows       int
-	nobody      flow             // of those without a tenant
-	tenants     map[uint64]*flow // nil until one waits
+	len     int
+	flows   linked.List[*flow] // that have waiters, in the order of their turns
+	nobody  flow               // of those without a tenant
+	tenants map[uint64]*flow   // nil until one waits
 }
 
 // find returns the flow of a request, if it has waiters.
@@ -47,7 +48,7 @@ func (q *queue) find(req *request) *flow {
 	switch {
 	case req.known:
 		return q.tenants[req.tenant]
-	case q.nobody.len > 0:
+	case q.nobody.waiters.Len() > 0:
 		return &q.nobody
 	default:
 		return nil
@@ -61,7 +62,7 @@ func (q *queue) push(req *request, w *waiter, newest bool) {
 		f = q.begin(req, newest)
 	}
 	w.flow = f
-	f.push(w)
+	f.waiters.PushBack(&w.place, w)
 	q.len++
 }
 
@@ -76,9 +77,9 @@ func (q *queue) begin(req *request, newest bool) *flow {
 		q.tenants[req.tenant] = f
 	}
 	if newest {
-		q.link(nil, f, q.first)
+		q.flows.PushFront(&f.place, f)
 	} else {
-		q.link(q.last, f, nil)
+		q.flows.PushBack(&f.place, f)
 	}
 	return f
 }
@@ -93,30 +94,33 @@ func (q *queue) before(req *request, newest bool) (n int) {
 	case f == nil && newest:
 		return 0
 	case f == nil:
-		return q.flows
+		return q.flows.Len()
 	}
-	for other := q.first; other != f; other = other.next {
+	for other := range q.flows.All() {
+		if other == f {
+			break
+		}
 		n++
 	}
 	if newest {
 		return n
 	}
-	return n + f.len*q.flows
+	return n + f.waiters.Len()*q.flows.Len()
 }
 
 // peek returns who is to be served next.
 func (q *queue) peek(newest bool) *waiter {
-	if q.first == nil {
-		return nil
+	if f := q.flows.First(); f != nil {
+		return f.peek(newest)
 	}
-	return q.first.peek(newest)
+	return nil
 }
 
 // longest returns the flow with the most waiters.
 func (q *queue) longest() *flow {
-	longest := q.first
-	for f := q.first; f != nil; f = f.next {
-		if f.len >= longest.len {
+	longest := q.flows.First()
+	for f := range q.flows.All() {
+		if f.waiters.Len() >= longest.waiters.Len() {
 			longest = f
 		}
 	}
@@ -128,96 +132,38 @@ func (q *queue) longest() *flow {
 func (q *queue) serve(w *waiter) {
 	f := w.flow
 	q.remove(w)
-	if f.len > 0 && f != q.last {
-		q.unlink(f)
-		q.link(q.last, f, nil)
+	if f.waiters.Len() > 0 {
+		q.flows.Remove(&f.place)
+		q.flows.PushBack(&f.place, f)
 	}
 }
 
 // remove takes out who has left. It costs its tenant nothing.
 func (q *queue) remove(w *waiter) {
 	f := w.flow
-	f.remove(w)
+	f.waiters.Remove(&w.place)
+	w.flow = nil
 	q.len--
-	if f.len > 0 {
+	if f.waiters.Len() > 0 {
 		return
 	}
-	q.unlink(f)
+	q.flows.Remove(&f.place)
 	if f.known {
 		delete(q.tenants, f.tenant)
 	}
 }
 
-// link puts f between two that are next to each other.
-func (q *queue) link(prev, f, next *flow) {
-	f.prev, f.next = prev, next
-	if prev == nil {
-		q.first = f
-	} else {
-		prev.next = f
-	}
-	if next == nil {
-		q.last = f
-	} else {
-		next.prev = f
-	}
-	q.flows++
-}
-
-func (q *queue) unlink(f *flow) {
-	if f.prev == nil {
-		q.first = f.next
-	} else {
-		f.prev.next = f.next
-	}
-	if f.next == nil {
-		q.last = f.prev
-	} else {
-		f.next.prev = f.prev
-	}
-	f.prev, f.next = nil, nil
-	q.flows--
-}
-
 // flow holds the waiters of one tenant in the order in which they came.
 type flow struct {
-	tenant uint64
-	known  bool
-
-	oldest, newest *waiter
-	len            int
-	prev, next     *flow
-}
-
-func (f *flow) push(w *waiter) {
-	w.prev = f.newest
-	if f.newest == nil {
-		f.oldest = w
-	} else {
-		f.newest.next = w
-	}
-	f.newest = w
-	f.len++
+	tenant  uint64
+	known   bool
+	waiters linked.List[*waiter]
+	place   linked.Place[*flow]
 }
 
 func (f *flow) peek(newest bool) *waiter {
 	if newest {
-		return f.newest
+		return f.waiters.Last()
 	}
-	return f.oldest
-}
-
-func (f *flow) remove(w *waiter) {
-	if w.prev == nil {
-		f.oldest = w.next
-	} else {
-		w.prev.next = w.next
-	}
-	if w.next == nil {
-		f.newest = w.prev
-	} else {
-		w.next.prev = w.prev
-	}
-	w.flow, w.prev, w.next = nil, nil, nil
-	f.len--
+	return f.waiters.First()
 }

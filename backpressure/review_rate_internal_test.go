@@ -15,7 +15,7 @@ func TestNobodyJumpsTheLine(t *testing.T) {
 		b := r.lock("k")
 		defer b.mu.Unlock()
 		w := &turn{wake: make(chan struct{}, 1)}
-		w.place = b.line.PushBack(w)
+		b.line.PushBack(&w.place, w)
 		for want := 1; want >= 0; want-- {
 			state := b.takeLocked(time.Now())
 			assert.True(t, state.Allowed)

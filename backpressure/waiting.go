@@ -147,9 +147,9 @@ func (c *cell) evictLocked(req *request) bool {
 	q := &c.queues[req.class.rank()]
 	most, own := q.longest(), 0
 	if f := q.find(req); f != nil {
-		own = f.len
+		own = f.waiters.Len()
 	}
-	if most == nil || most.len <= own+1 {
+	if most == nil || most.waiters.Len() <= own+1 {
 		return false
 	}
 	c.displaceLocked(most)

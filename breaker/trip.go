@@ -69,7 +69,7 @@ func (c *circuit) checkStalled(now int64, r *Rules, draw func() float64) {
 		return
 	}
 	before, least := now-int64(r.StalledAfter), c.least(r.StalledMin)
-	if c.flights.waiting >= least && c.lastAnswer <= before && c.flights.stalled(before, c.epoch, least) >= least {
+	if c.lastAnswer <= before && c.flights.stalled(before, c.epoch, least) >= least {
 		c.open(CauseStalled, now, r, draw)
 	}
 }

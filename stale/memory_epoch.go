@@ -102,12 +102,10 @@ func (m *Memory) nextEpoch() Epoch { return Epoch(m.epoch.Add(1)) }
 
 func (m *Memory) purgeIf(soft bool, concerned func(*Entry) bool) {
 	for _, q := range []*queue{&m.small, &m.main} {
-		for it := q.oldest(); it != nil; {
-			next := it.next
+		for it := range q.items.All() {
 			if concerned(it.entry) {
 				m.purge(m.shard(m.hash(it.key.Primary)), it, soft)
 			}
-			it = next
 		}
 	}
 }

@@ -3,6 +3,8 @@ package stale
 import (
 	"hash/maphash"
 	"time"
+
+	"github.com/failsoft/failsoft/internal/linked"
 )
 
 // Who has to go is decided by S3-FIFO (Yang et al., SOSP 2023), by bytes. What
@@ -76,35 +78,19 @@ func (m *Memory) fingerprint(key Key) uint64 {
 
 // queue holds items in the order in which they came.
 type queue struct {
-	first, last *item // first is the oldest
-	bytes       int64
+	items linked.List[*item]
+	bytes int64
 }
 
-func (q *queue) oldest() *item { return q.first }
+func (q *queue) oldest() *item { return q.items.First() }
 
 func (q *queue) push(it *item) {
-	it.prev, it.next = q.last, nil
-	if q.last == nil {
-		q.first = it
-	} else {
-		q.last.next = it
-	}
-	q.last = it
+	q.items.PushBack(&it.place, it)
 	q.bytes += it.weight
 }
 
 func (q *queue) unlink(it *item) {
-	if it.prev == nil {
-		q.first = it.next
-	} else {
-		it.prev.next = it.next
-	}
-	if it.next == nil {
-		q.last = it.prev
-	} else {
-		it.next.prev = it.prev
-	}
-	it.prev, it.next = nil, nil
+	q.items.Remove(&it.place)
 	q.bytes -= it.weight
 }
 

@@ -37,16 +37,13 @@ func audit(t *testing.T, m *Memory) {
 	var bytes int64
 	for _, q := range []*queue{&m.small, &m.main} {
 		var sum int64
-		var prev *item
-		for it := q.first; it != nil; prev, it = it, it.next {
+		for it := range q.items.All() {
 			require.True(t, tabled[it], "queued, and not in the table")
 			require.Equal(t, q == &m.main, it.main, "in the queue that it says")
-			require.Same(t, prev, it.prev)
 			require.Equal(t, it.entry.Size()+int64(len(it.key.Primary)+len(it.key.Variant)), it.weight)
 			sum += it.weight
 			queued++
 		}
-		require.Same(t, prev, q.last)
 		require.Equal(t, sum, q.bytes)
 		bytes += sum
 	}
@@ -180,16 +177,12 @@ func TestAWalkAlongBusyEntriesEnds(t *testing.T) {
 	}
 	require.Greater(t, n, 10*maxSpared)
 	for _, q := range []*queue{&m.small, &m.main} {
-		for it := q.oldest(); it != nil; it = it.next {
+		for it := range q.items.All() {
 			it.asked.Store(maxAsked)
 		}
 	}
 	require.NoError(t, m.Set(ctx, Key{Primary: "one more"}, &Entry{Expires: far}, 0))
-	moved := 0
-	for it := m.main.oldest(); it != nil; it = it.next {
-		moved++
-	}
-	require.LessOrEqual(t, moved, maxSpared)
+	require.LessOrEqual(t, m.main.items.Len(), maxSpared)
 	audit(t, m)
 }
 

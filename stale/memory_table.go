@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/failsoft/failsoft/internal/linked"
 )
 
 // shardCount is how many tables there are, so that readers on many cores do not
@@ -37,9 +39,9 @@ type item struct {
 	// How often it was asked for since it came in, or since it was last spared.
 	asked atomic.Uint32
 
-	main       bool // in that queue; otherwise in the small one
-	weight     int64
-	prev, next *item
+	main   bool // in that queue; otherwise in the small one
+	weight int64
+	place  linked.Place[*item]
 }
 
 // maxAsked is as far as item.asked counts: more would let what was busy once
