@@ -19,10 +19,9 @@ import (
 )
 
 // What health checks are known to get wrong, a test for each, in the numbering of
-// our notes. The numbers that are missing are those of others: 08, 17, 19, 21 and
-// 22 are about choosing hosts and about attempts (route, breaker, hedge), 20 is about
-// who answers a probe (checks has the test of the service's name), 23 about response
-// bodies in flight.
+// our notes. The numbers that are missing are about choosing hosts and about attempts
+// (08, 17, 19, 21 to 23: route's tests) and about who answers a probe (20: that of
+// checks).
 
 func TestPitfall01HangsIgnoringContext(t *testing.T) {
 	bubble(t, "one goroutine for ever, and the check fails", func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -212,4 +213,31 @@ func TestHTTPOverSockets(t *testing.T) {
 	assert.ErrorContains(t, res.Err, "refused")
 	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 5*time.Second, time.Millisecond,
 		"nothing is left behind; Eventually itself runs one")
+}
+
+// TestPitfall20Identity: an address that is given to another service goes on to answer,
+// and to answer 200.
+func TestPitfall20Identity(t *testing.T) {
+	bubble(t, "an address that is used again", func(t *testing.T) {
+		var service atomic.Value
+		service.Store("prices")
+		probe := checks.HTTP(checks.HTTPGet{
+			URL: "http://shop.test/healthz", Service: "prices",
+			Transport: over(func(req *http.Request) (*http.Response, error) {
+				return answers(200, http.NoBody, checks.DefaultServiceHeader, service.Load().(string))(req)
+			}),
+		})
+		checker := healthcheck.MustNew(healthcheck.Config{})
+		checker.MustAdd("prices", healthcheck.Check{Probe: probe, Period: time.Second, Timeout: 500 * time.Millisecond})
+		require.NoError(t, checker.Start())
+		defer func() { assert.NoError(t, checker.Close(t.Context())) }()
+		synctest.Wait()
+		assert.Equal(t, healthcheck.Pass, checker.Status("prices"))
+		service.Store("mail")
+		time.Sleep(5 * time.Second)
+		assert.Equal(t, healthcheck.Fail, checker.Status("prices"))
+		service.Store("prices")
+		time.Sleep(5 * time.Second)
+		assert.Equal(t, healthcheck.Pass, checker.Status("prices"))
+	})
 }
