@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/failsoft/failsoft/internal/cachetest"
+	"github.com/failsoft/failsoft/internal/rttest"
 	"github.com/failsoft/failsoft/stale"
 )
 
@@ -75,18 +75,13 @@ func askAll(t *testing.T, s *cachetest.Stand) {
 				late[f.Name] = f.Found
 			}
 		}
-		if len(late) == 0 || underRace() || t.Failed() {
+		if len(late) == 0 || rttest.UnderRace() || t.Failed() {
 			return
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(late)) {
 		t.Errorf("%s: %s at first, and late five times", name, late[name])
 	}
-}
-
-func underRace() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // proxyTo passes requests on, also what clients say was said to them: the cache has to

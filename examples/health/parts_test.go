@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,6 +23,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/failsoft/failsoft/internal/rttest"
 )
 
 const (
@@ -87,20 +88,13 @@ func (b *binary) build(t *testing.T) string {
 	b.once.Do(func() {
 		b.path = filepath.Join(built, filepath.Base(b.pkg)+"-program")
 		args := []string{"build", "-o", b.path}
-		if underRace() {
+		if rttest.UnderRace() { // an exit code of its own tells of one
 			args = append(args, "-race")
 		}
 		b.out, b.err = exec.Command("go", append(args, b.pkg)...).CombinedOutput()
 	})
 	require.NoError(t, b.err, string(b.out))
 	return b.path
-}
-
-// underRace reports whether the tests run under the race detector: then our programs do too, and
-// exit with a code of their own if they have had a race.
-func underRace() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // process is a program that a test has started, and ends by its id.
