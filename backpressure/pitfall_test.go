@@ -373,7 +373,7 @@ func TestPitfallAMillionTenantsAndKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := backpressure.MustNew(impatient(10))
 			before := heap()
-			for n := range 1_000_000 {
+			for n := range manyKeys {
 				p, err := l.Acquire(t.Context(), request(n))
 				if err != nil {
 					t.Fatal(err)
