@@ -16,7 +16,8 @@ import (
 const servers = 3
 
 // fleet is three processes of the service behind a balancer that asks them whether they are
-// ready.
+// ready. They are patient with the database: on a busy machine the first connection to it may
+// take a second, and what is coupled to it would be refused until the next probe.
 func fleet(t *testing.T, drain string) (*postgres, []*service, *haproxy) {
 	t.Helper()
 	part(t, "haproxy", "/usr/sbin")
@@ -24,7 +25,7 @@ func fleet(t *testing.T, drain string) (*postgres, []*service, *haproxy) {
 	backend := []string{"option httpchk GET /readyz", "default-server check inter 200ms fall 2 rise 1"}
 	var all []*service
 	for i := range servers {
-		s := newService(t, db.url, "", "-drain", drain)
+		s := newService(t, db.url, "", "-drain", drain, "-period", "10s", "-timeout", "10s")
 		all = append(all, s)
 		backend = append(backend, fmt.Sprintf("server s%d %s", i, strings.TrimPrefix(s.url, "http://")))
 	}

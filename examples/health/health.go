@@ -49,7 +49,7 @@ func newService(cfg config, logger *slog.Logger) (*service, error) {
 		Observe:   logChanges(logger),
 	})
 	if err == nil {
-		err = s.addChecks(cfg.period)
+		err = s.addChecks(cfg.period, min(cfg.period, cfg.timeout))
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.close(context.Background()))
@@ -74,9 +74,8 @@ func open(url string) (*sql.DB, error) {
 // addChecks says what this service depends on. All of it degrades: every instance has
 // the same database, and if its failure made them unready there would be nobody left
 // to say so, or to serve what works without. Require is what couples routes to it.
-func (s *service) addChecks(period time.Duration) error {
+func (s *service) addChecks(period, timeout time.Duration) error {
 	orders := []string{"GET /orders/{id}", "POST /orders"}
-	timeout := min(period, healthcheck.DefaultTimeout)
 	err := errors.Join(
 		s.health.Add(dbCheck, healthcheck.Check{
 			Probe: checks.SQL(s.primary), Affects: orders, Component: "datastore", Period: period, Timeout: timeout,

@@ -40,11 +40,12 @@ func main() {
 type config struct {
 	primary, replica, token string
 
-	listen string
-	period time.Duration
-	maxLag time.Duration
-	drain  time.Duration
-	grace  time.Duration
+	listen  string
+	period  time.Duration
+	timeout time.Duration
+	maxLag  time.Duration
+	drain   time.Duration
+	grace   time.Duration
 }
 
 func readConfig(args []string, env func(string) string, errs io.Writer) (config, error) {
@@ -53,6 +54,7 @@ func readConfig(args []string, env func(string) string, errs io.Writer) (config,
 	flags.SetOutput(errs)
 	flags.StringVar(&cfg.listen, "listen", "127.0.0.1:8080", "the address to listen on")
 	flags.DurationVar(&cfg.period, "period", 5*time.Second, "how often to ask the databases how they are")
+	flags.DurationVar(&cfg.timeout, "timeout", time.Second, "how long they may take to answer that, a period at most")
 	flags.DurationVar(&cfg.maxLag, "max-lag", 10*time.Second, "how far a replica may be behind to be read from")
 	flags.DurationVar(&cfg.drain, "drain", 5*time.Second, "how long to serve on after SIGTERM, for balancers to notice")
 	flags.DurationVar(&cfg.grace, "grace", 15*time.Second, "how long requests may take after that")
