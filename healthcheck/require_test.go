@@ -29,7 +29,6 @@ func orders() http.Handler {
 func TestRequireRefusesWhatFails(t *testing.T) {
 	bubble(t, "with 503, Retry-After and no word of why", func(t *testing.T) {
 		c := single(t, healthcheck.Check{Probe: failing, Period: 80 * time.Second})
-		is(t, c, name, healthcheck.Unknown)
 		ask(t, c.Handler(healthcheck.Ready), "/")
 		w := ask(t, c.Require(name)(orders()), "/orders")
 		assert.Equal(t, 503, w.Code)
