@@ -80,16 +80,19 @@ func (e entry) encode() ([]byte, error) {
 	}{e.reason, toUnix(e.until), toUnix(e.since)})
 }
 
-// The times are in microseconds: a float of seconds holds no more of them.
+// The times are in microseconds: a float of seconds holds no more of them. Seconds and
+// microseconds are taken apart before they are scaled, or after 2106, where the two
+// roundings together exceed half a microsecond, a time moved each time it was written.
 func fromUnix(seconds float64) time.Time {
-	return time.UnixMicro(int64(math.Round(max(seconds, 0) * 1e6)))
+	whole, part := math.Modf(max(seconds, 0))
+	return time.Unix(int64(whole), int64(math.Round(part*1e6))*1e3)
 }
 
 func toUnix(t time.Time) *float64 {
 	if t.IsZero() {
 		return nil
 	}
-	seconds := float64(t.UnixMicro()) / 1e6
+	seconds := float64(t.Unix()) + float64(t.Nanosecond()/1e3)/1e6
 	return &seconds
 }
 
