@@ -42,12 +42,12 @@ func TestPitfallPanicAtLimitOneKeepsServing(t *testing.T) {
 			_, err := server.Client().Get(server.URL + path)
 			require.Error(t, err)
 		}
-		require.Eventually(t, func() bool { return shot(t, l, "").InFlight == 0 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return shot(t, l, "").InFlight == 0 }, 30*time.Second, time.Millisecond)
 		resp, err := server.Client().Get(server.URL)
 		require.NoError(t, err)
 		assert.Equal(t, 200, resp.StatusCode)
 		_ = resp.Body.Close()
-		require.Eventually(t, func() bool { return shot(t, l, "").InFlight == 0 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return shot(t, l, "").InFlight == 0 }, 30*time.Second, time.Millisecond)
 	}
 }
 
@@ -69,17 +69,17 @@ func TestPitfallDisconnectWhileQueued(t *testing.T) {
 			assert.ErrorIs(t, err, context.Canceled)
 		})
 	}
-	require.Eventually(t, func() bool { return shot(t, l, "").Queued == leavers }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return shot(t, l, "").Queued == leavers }, 30*time.Second, time.Millisecond)
 	cancel()
 	all.Wait()
-	require.Eventually(t, func() bool { return shot(t, l, "").Queued == 0 }, 5*time.Second, time.Millisecond,
+	require.Eventually(t, func() bool { return shot(t, l, "").Queued == 0 }, 30*time.Second, time.Millisecond,
 		"who has left does not wait")
 	holder.Done(backpressure.Success)
 	resp, err := server.Client().Get(server.URL)
 	require.NoError(t, err)
 	_ = resp.Body.Close()
 	assert.Equal(t, int64(1), served.Load(), "nothing is done for who has left")
-	require.Eventually(t, func() bool { return shot(t, l, "").InFlight == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return shot(t, l, "").InFlight == 0 }, 30*time.Second, time.Millisecond)
 }
 
 // A place that becomes free in the very moment in which the waiter leaves goes to the
@@ -231,7 +231,7 @@ func TestPitfallStreamsDoNotStopTheRest(t *testing.T) {
 	for _, body := range bodies {
 		_ = body.Close()
 	}
-	require.Eventually(t, func() bool { return shot(t, l, "").Streams == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return shot(t, l, "").Streams == 0 }, 30*time.Second, time.Millisecond)
 }
 
 func TestPitfallSlowReaders(t *testing.T) {

@@ -61,7 +61,7 @@ func TestFilesOfAFormAreRemoved(t *testing.T) {
 	require.NoError(t, err)
 	_ = resp.Body.Close()
 	require.Equal(t, 1, <-parsed)
-	require.Eventually(t, func() bool { return len(files()) == 0 }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(files()) == 0 }, 30*time.Second, 5*time.Millisecond)
 }
 
 // A reverse proxy passes on the header of the request that it is given.

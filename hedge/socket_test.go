@@ -250,15 +250,20 @@ func TestTiesOnSockets(t *testing.T) {
 			c.cfg.Budget = rich()
 			hedger, life := hedge.MustNew(c.cfg), newLasting()
 			s := &shopper{url: url, client: &http.Client{Transport: hedger.Transport(base)}, life: life}
-			var all sync.WaitGroup
-			for i := range callers {
-				all.Go(func() {
-					for j := range calls / callers {
-						s.buy(t, i*1000+j)
-					}
-				})
+			called := int64(0)
+			ties := func() bool { return base.answered.Load() > called-s.left.Load() }
+			for called == 0 || called < 20*calls && !ties() { // a busy machine can be without for a while
+				var all sync.WaitGroup
+				for i := range callers {
+					all.Go(func() {
+						for j := range calls / callers {
+							s.buy(t, i*1000+j)
+						}
+					})
+				}
+				all.Wait()
+				called += calls
 			}
-			all.Wait()
 
 			comesTo(t, 0, base.open.Load, "response bodies not closed")
 			comesTo(t, 0, life.waiting.Load, "contexts that are still children of the caller's")
@@ -269,12 +274,12 @@ func TestTiesOnSockets(t *testing.T) {
 			}
 			comesTo(t, 0, underWay, "attempts whose end was not told")
 			t.Logf("%d calls, %d left, %d failed; %d attempts, %d answered; %+v",
-				calls, s.left.Load(), s.failed.Load(), base.sent.Load(), base.answered.Load(), key)
+				called, s.left.Load(), s.failed.Load(), base.sent.Load(), base.answered.Load(), key)
 			assert.Zero(t, wrong.Load(), "request bodies that were not the caller's")
 			assert.Positive(t, key.Won)
 			assert.Positive(t, key.Lost)
-			assert.Greater(t, base.answered.Load(), calls-s.left.Load(), "nothing was answered twice: there were no ties")
-			assert.LessOrEqual(t, s.failed.Load(), int64(calls/20))
+			assert.True(t, ties(), "nothing was answered twice")
+			assert.LessOrEqual(t, s.failed.Load(), called/20)
 			closeAll()
 			noMoreGoroutines(t, before)
 		})

@@ -67,7 +67,7 @@ func TestHandlerHitAllocations(t *testing.T) {
 	cache := stale.MustNew(stale.Config{})
 	cached := cache.Handler(pageHandler(false, body))
 	cached.ServeHTTP(&nowhere{make(http.Header)}, req)
-	require.Eventually(t, func() bool { return cache.Snapshot().Stored == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return cache.Snapshot().Stored == 1 }, 30*time.Second, time.Millisecond)
 	hit := &nowhere{make(http.Header)}
 	cached.ServeHTTP(hit, req)
 	require.Contains(t, hit.header.Get("Cache-Status"), "; hit")
@@ -106,7 +106,7 @@ func TestTransportHitCopiesNoBody(t *testing.T) {
 			require.Equal(t, size, read)
 		}
 		ask()
-		require.Eventually(t, func() bool { return cache.Snapshot().Stored == 1 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return cache.Snapshot().Stored == 1 }, 30*time.Second, time.Millisecond)
 		ask()
 		const calls = 100
 		var before, after runtime.MemStats

@@ -59,10 +59,10 @@ func twinSteps() []twinStep {
 
 		// Old ones: validated, changed, or answered at once and refreshed behind.
 		at("/valid"), at("/changed"), at("/grace"), at("/grace-valid"), at("/old"),
-		{name: "they get old", pause: 2100 * time.Millisecond},
+		{name: "they get old", pause: 3100 * time.Millisecond},
 		at("/valid"), at("/valid"), at("/changed"), at("/changed"), at("/old"), at("/old"),
 		at("/grace").behind(), at("/grace"), at("/grace-valid").behind(), at("/grace-valid"),
-		{name: "they get older", pause: 2100 * time.Millisecond},
+		{name: "they get older", pause: 3100 * time.Millisecond},
 		at("/valid"), at("/valid").as("HEAD"), at("/grace").behind().with(ranges, "bytes=0-9"), at("/grace").with(ranges, "bytes=0-9"),
 	}
 }
@@ -132,15 +132,15 @@ func (o *twinOrigin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/asked", "/user":
 		w.Header().Set("Cache-Control", "max-age=60")
 	case "/valid":
-		say("max-age=1", "valid")
+		say("max-age=2", "valid")
 	case "/changed":
-		say("max-age=1", strconv.Itoa(number))
+		say("max-age=2", strconv.Itoa(number))
 	case "/grace":
-		say("max-age=1, stale-while-revalidate=60", strconv.Itoa(number))
+		say("max-age=2, stale-while-revalidate=60", strconv.Itoa(number))
 	case "/grace-valid":
-		say("max-age=1, stale-while-revalidate=60", "same")
+		say("max-age=2, stale-while-revalidate=60", "same")
 	case "/old":
-		w.Header().Set("Cache-Control", "max-age=1")
+		w.Header().Set("Cache-Control", "max-age=2")
 	}
 	if tag := w.Header().Get("ETag"); tag != "" && r.Header.Get("If-None-Match") == tag {
 		w.WriteHeader(http.StatusNotModified)
@@ -213,7 +213,7 @@ func (w *twin) play(t *testing.T, s twinStep) (seen, []int) {
 	}
 	done.Wait()
 	if s.bg {
-		assert.Eventually(t, func() bool { return w.origin.requests() > before }, 5*time.Second, 10*time.Millisecond)
+		assert.Eventually(t, func() bool { return w.origin.requests() > before }, 30*time.Second, 10*time.Millisecond)
 		<-time.After(200 * time.Millisecond) // until it is stored
 	}
 	slices.SortFunc(answers, func(a, b seenAnswer) int { return cmp.Compare(a.Body, b.Body) })

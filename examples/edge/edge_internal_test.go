@@ -159,7 +159,7 @@ func newOrigin(t *testing.T) *origin {
 // left.
 func (e *running) stored(t *testing.T, n uint64) {
 	t.Helper()
-	require.Eventually(t, func() bool { return e.snapshot(t).Stored >= n }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return e.snapshot(t).Stored >= n }, 30*time.Second, time.Millisecond)
 }
 
 func (e *running) snapshot(t *testing.T) stale.Snapshot {
@@ -504,7 +504,7 @@ func TestASickOrigin(t *testing.T) {
 	e := runEdge(t, o.URL, "-health", check.URL, "-failure-ttl", "off")
 	require.Eventually(t, func() bool {
 		return strings.Contains(ask(t, "GET", e.admin+"/readyz", "").body, "warn")
-	}, 5*time.Second, 10*time.Millisecond)
+	}, 30*time.Second, 10*time.Millisecond)
 	assert.Equal(t, "brief", ask(t, "GET", e.url+"/brief", "").body)
 	e.stored(t, 1)
 	got := ask(t, "GET", e.url+"/brief", "")

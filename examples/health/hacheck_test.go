@@ -76,7 +76,7 @@ func TestHacheck(t *testing.T) {
 	begin := time.Now()
 	s := newSite(t)
 	l := newLoad(t, s.h.url, 4, home)
-	slack := 2 * time.Second // the command, the look at the balancer, and others on this machine
+	slack := 4 * time.Second // the command, the look at the balancer, and others on this machine
 
 	down := time.Now()
 	s.hand(t, "hadown", "-r", "moving house", "-e", "4s", "orders:"+s.ports[0])

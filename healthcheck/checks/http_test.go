@@ -211,7 +211,7 @@ func TestHTTPOverSockets(t *testing.T) {
 	server.Close()
 	res = finds(t, probe, healthcheck.Fail, nil, "no connection")
 	assert.ErrorContains(t, res.Err, "refused")
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 5*time.Second, time.Millisecond,
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 30*time.Second, time.Millisecond,
 		"nothing is left behind; Eventually itself runs one")
 }
 
