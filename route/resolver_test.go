@@ -488,7 +488,7 @@ func TestRequirement2HostsUnderLoad(t *testing.T) {
 			}
 		},
 	})
-	next := pool.Transport(nil)
+	next := pool.Transport(patient(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	var work sync.WaitGroup
 	for range workers {

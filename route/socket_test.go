@@ -55,6 +55,14 @@ func TestPoolKeepsItsConnections(t *testing.T) {
 	assert.LessOrEqual(t, opened.Load(), int64(130))
 }
 
+// patient is a transport that dials for as long as it takes: on a busy machine the two
+// seconds of the pool's own can be too few.
+func patient(t *testing.T) http.RoundTripper {
+	base := &http.Transport{MaxIdleConnsPerHost: 100}
+	t.Cleanup(base.CloseIdleConnections)
+	return base
+}
+
 // Races: picks, ejections, probations, drains, checks and snapshots at once.
 func TestRequirement4UnderLoad(t *testing.T) {
 	var hosts []route.Host
@@ -78,7 +86,7 @@ func TestRequirement4UnderLoad(t *testing.T) {
 		Check: route.Check{Path: "/health", Every: 10 * ms, Fall: 1, Rise: 1},
 	})
 	require.NoError(t, err)
-	next := pool.Transport(nil)
+	next := pool.Transport(patient(t))
 	kinds := []route.Kind{route.Ejected, route.Returned, route.Drained, route.FoundIll, route.FoundWell}
 	without := func(kind route.Kind) bool { return len(d.of(kind)) == 0 }
 	var all sync.WaitGroup
