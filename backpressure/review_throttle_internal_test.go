@@ -1,7 +1,9 @@
 package backpressure
 
 import (
+	"bytes"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,6 +21,9 @@ type said struct {
 func FuzzThrottle(f *testing.F) {
 	f.Add(byte(20), byte(30), []byte{0, 1, 1, 1, 1, 1, 1, 1, 3, 200, 0, 2, 2, 7, 0})
 	f.Add(byte(11), byte(1), []byte{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 8, 2, 2, 2, 2, 2, 2, 0})
+	// Nine of ten but for what has nearly faded: the pause that begins, and the one that ends.
+	f.Add(byte(20), byte(1), slices.Concat([]byte{2, 179, 2, 2, 2}, bytes.Repeat([]byte{21}, 27), []byte{80}))
+	f.Add(byte(20), byte(1), slices.Concat([]byte{2, 179}, bytes.Repeat([]byte{21}, 27), []byte{2, 2, 2, 80}))
 	f.Fuzz(func(t *testing.T, ratio, window byte, script []byte) {
 		if len(script) > 300 {
 			t.Skip()
@@ -44,7 +49,7 @@ func FuzzThrottle(f *testing.F) {
 			case 1, 2:
 				wait := time.Duration(arg) * time.Second
 				c.answer(m.now, &cfg, op%4 == 2, wait)
-				m.answer(op%4 == 2, wait)
+				m.answer(op%4 == 2, wait, c.paused)
 			case 3:
 				m.now += int64(arg) * int64(arg) * int64(time.Millisecond)
 			}
@@ -89,14 +94,23 @@ func (m *throttleModel) ask(draw float64) (why Refusal, near bool) {
 	return why, math.Abs(draw-held) < rounding
 }
 
-func (m *throttleModel) answer(yes bool, wait time.Duration) {
+// answer takes what the cell has made of the pause, too, which counts where rounding decides.
+func (m *throttleModel) answer(yes bool, wait time.Duration, paused int64) {
 	const rounding = 1e-6
 	m.all = append(m.all, said{at: m.now, yes: yes, no: !yes})
 	answers, refusals := m.share()
+	excess := refusals - 0.9*answers
+	enough := !yes && wait > 0 && answers >= 20-rounding
+	to := int64(0)
+	if !yes {
+		to = max(m.paused, m.now+int64(min(wait, m.cfg.MaxPause)))
+	}
 	switch {
-	case yes && refusals < 0.9*answers-rounding:
-		m.paused = 0
-	case !yes && wait > 0 && answers >= 20-rounding && refusals >= 0.9*answers-rounding:
-		m.paused = max(m.paused, m.now+int64(min(wait, m.cfg.MaxPause)))
+	case enough && math.Abs(answers-20) < rounding && excess > -rounding, (yes || enough) && math.Abs(excess) < rounding:
+		if paused == to {
+			m.paused = to
+		}
+	case yes && excess < 0, enough && excess >= 0:
+		m.paused = to
 	}
 }

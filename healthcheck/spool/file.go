@@ -52,7 +52,8 @@ func parse(content []byte) (entry, error) {
 	if expiration != nil && *expiration < farthest {
 		e.until = fromUnix(*expiration)
 	}
-	if creation != nil && *creation > 0 && *creation < farthest {
+	// What is less than a microsecond is written as 0, which is not known.
+	if creation != nil && *creation >= 1e-6 && *creation < farthest {
 		e.since = fromUnix(*creation)
 	}
 	return e, err

@@ -22,6 +22,7 @@ func FuzzParse(f *testing.F) {
 		"", "moving", `{}`, `{"reason": "x", "expiration": 2524608000.5, "creation": 1700000000}`,
 		`{"reason": "x", "expirat`, `{"reason": null, "expiration": "no"}`, `{"expiration": 1e300, "creation": -1}`,
 		"\x1b[0m\xff", `{"expiration": 253402300799.9999999}`, `{"expiration": 1e999}`, `{"reason": "` + strings.Repeat("ä", 2000) + `"}`,
+		`{"creation": 1e-7}`,                                    // which is 0 when it is written
 		"\v{}", "{}\u00a0", `{"expiration": 4478259109.770373}`, // white space that is not JSON's; after 2106
 	} {
 		f.Add([]byte(seed))
