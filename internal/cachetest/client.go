@@ -2,6 +2,7 @@ package cachetest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 )
 
 // patience is how long a client waits.
-const patience = 3 * time.Second
+func (s *Stand) patience() time.Duration { return cmp.Or(s.Patience, 3*time.Second) }
 
 // answer is what a client gets.
 type answer struct {
@@ -41,7 +42,7 @@ func (a asking) with(name, value string) asking {
 
 // get asks on a connection of its own.
 func (s *Stand) get(ctx context.Context, path string, as asking) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	c, err := dial(ctx, s.Address)
 	if err != nil {
@@ -119,8 +120,8 @@ func (c *conn) read(method string, begun time.Time) (answer, error) {
 
 // herd asks with as many clients as there are askings, all at once, on connections that
 // are there and warm.
-func herd(ctx context.Context, address, path string, all []asking) ([]answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+func (s *Stand) herd(ctx context.Context, address, path string, all []asking) ([]answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.patience())
 	defer cancel()
 	conns, err := dialAll(ctx, address, len(all))
 	defer func() {

@@ -15,6 +15,9 @@ type Stand struct {
 	Run     string        // names what is asked for; each run has to have another
 	Soon    time.Duration // by when an old answer must be there if the origin hangs
 	Inside  bool          // the Origin is in the cache's process: it has no connection to close
+
+	// Patience is how long a client waits; 0 is 3 s.
+	Patience time.Duration
 }
 
 // Row is a question to a cache.

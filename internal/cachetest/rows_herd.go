@@ -41,7 +41,7 @@ func herdRows() []Row {
 func coldHerd(ctx context.Context, s *Stand) (verdict, error) {
 	const clients = 100
 	path := s.path("cold")
-	answers, err := herd(ctx, s.Address, path, alike(clients))
+	answers, err := s.herd(ctx, s.Address, path, alike(clients))
 	if err != nil {
 		return verdict{}, err
 	}
@@ -69,16 +69,16 @@ func privateHerd(kind, field string, warm bool) func(context.Context, *Stand) (v
 				all[i] = all[i].with(field, "user="+strconv.Itoa(i))
 			}
 		}
-		answers, err := herd(ctx, s.Address, path, all)
+		answers, err := s.herd(ctx, s.Address, path, all)
 		if err != nil {
 			return verdict{}, err
 		}
-		bare, err := herd(ctx, s.Bare, path+"/bare", all)
+		bare, err := s.herd(ctx, s.Bare, path+"/bare", all)
 		if err != nil {
 			return verdict{}, err
 		}
 		v := verdict{found: millis(slowest(answers)), met: true}
-		v.late = slowest(answers) > max(limit, slowest(bare)*5/4)
+		v.late = slowest(answers) > max(limit, slowest(bare)*3/2) // the work of a cache and of a proxy, on a busy machine
 		if n := len(bodies(answers)); n < clients {
 			v.found, v.met = fmt.Sprintf("%s, %d bodies for %d", v.found, n, clients), false
 		}
@@ -90,17 +90,15 @@ func privateHerd(kind, field string, warm bool) func(context.Context, *Stand) (v
 func oldHerd(ctx context.Context, s *Stand) (verdict, error) {
 	const clients, limit = 100, 5 * time.Millisecond
 	path := s.path("swr")
-	answers, err := herd(ctx, s.Address, path, alike(clients))
+	answers, err := s.herd(ctx, s.Address, path, alike(clients))
 	if err != nil {
 		return verdict{}, err
 	}
-	pause(ctx, slow*3/2)
-	refreshes := s.seen(path) - 1
-	next, err := s.get(ctx, path, asking{})
+	refreshes, next, err := s.refreshed(ctx, path)
 	if err != nil {
 		return verdict{}, err
 	}
-	bare, err := herd(ctx, s.Bare, "/warm/", alike(clients))
+	bare, err := s.herd(ctx, s.Bare, "/warm/", alike(clients))
 	if err != nil {
 		return verdict{}, err
 	}
@@ -111,6 +109,19 @@ func oldHerd(ctx context.Context, s *Stand) (verdict, error) {
 		met:  same == clients && refreshes == 1 && next.body == "v2",
 		late: slowest(answers) > max(limit, 4*slowest(bare)), // a proxy does the work of four on a busy machine
 	}, nil
+}
+
+// refreshed asks until there is an answer that is not the first, or it is too late for
+// one, and returns how many refreshes there were before that.
+func (s *Stand) refreshed(ctx context.Context, path string) (refreshes int, next answer, err error) {
+	for begun := time.Now(); err == nil && time.Since(begun) < s.patience(); {
+		pause(ctx, slow*3/2)
+		refreshes = s.seen(path) - 1
+		if next, err = s.get(ctx, path, asking{}); next.body != "v1" {
+			break
+		}
+	}
+	return refreshes, next, err
 }
 
 // firstByte asks for what comes in two halves, a second apart.

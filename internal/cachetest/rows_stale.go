@@ -35,8 +35,8 @@ func whileFailing(kind string, how failing) func(context.Context, *Stand) (verdi
 		begun := time.Now()
 		a, err := s.get(ctx, path, asking{})
 		switch {
-		case err != nil && time.Since(begun) >= patience:
-			return verdict{found: fmt.Sprintf("none within %v", patience)}, nil
+		case err != nil && time.Since(begun) >= s.patience():
+			return verdict{found: fmt.Sprintf("none within %v", s.patience())}, nil
 		case err != nil:
 			return verdict{}, err
 		case a.status != http.StatusOK || a.body != "v1":
