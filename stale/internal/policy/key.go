@@ -31,7 +31,7 @@ func Key(prefix, scheme, host string, u *url.URL) string {
 		return longKey(prefix, scheme, host, path, u)
 	}
 	var b strings.Builder
-	b.Grow(len(prefix) + len(scheme) + len("://?") + len(host) + len(path) + len(u.RawQuery))
+	b.Grow(len(prefix) + len(scheme) + len("://#?") + len(host) + len(path) + len(u.RawQuery))
 	b.WriteString(prefix)
 	writeOrigin(&b, scheme, host)
 	writeTarget(&b, path, u)
@@ -74,8 +74,12 @@ func writeAuthority(b *strings.Builder, host string) {
 	}
 }
 
-// writeTarget tells an empty query from none, as servers do.
+// writeTarget tells an empty query from none, as servers do. A # keeps what does not
+// begin with a slash, http:a/ for one, from being taken for the host of http://a/.
 func writeTarget(b *strings.Builder, path string, u *url.URL) {
+	if path[0] != '/' {
+		b.WriteByte('#')
+	}
 	writeEscapes(b, path)
 	if u.RawQuery != "" || u.ForceQuery {
 		b.WriteByte('?')
