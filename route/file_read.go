@@ -188,8 +188,12 @@ func (e *entry) targets() ([]Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if scheme != "" {
+	switch strings.ToLower(scheme) { // before it stands in each address: it may be half of the file
+	case "":
+	case "http", schemeHTTPS:
 		scheme += "://"
+	default:
+		return nil, errors.New("__scheme__ is neither http nor https")
 	}
 	hosts := make([]Host, 0, len(targets))
 	for _, target := range targets {
