@@ -66,6 +66,8 @@ func FuzzWindowAgainstModel(f *testing.F) {
 		if deposit < 0 || deposit > unit || free < 0 || free > 1000 {
 			t.Skip()
 		}
+		// With some 10^5 deposits the model is slow, with as many leaps in time step numbers wrap.
+		script = script[:min(len(script), 2000)]
 		told := terms{step: 100, deposit: deposit, free: free}
 		var w window
 		w.floor.Store(-told.window())

@@ -104,14 +104,16 @@ func TestImmediatelyStillHonoursAHint(t *testing.T) {
 func FuzzDelayStaysInBounds(f *testing.F) {
 	f.Add(int64(1), int64(2), 1, int64(0), int64(0), 0.0, 0.0, false)
 	f.Add(int64(longest), int64(longest), 1000, int64(math.MaxInt64), int64(0), 0.999, 0.999, true)
+	f.Add(int64(1), int64(2), 1, int64(0), int64(1), math.NaN(), 0.5, false)
+	f.Add(int64(1), int64(2), 1, int64(0), int64(1), 0.5, math.NaN(), true)
 	f.Fuzz(func(t *testing.T, base, limit int64, n int, previous, hint int64, u, v float64, decorrelated bool) {
 		jitter := FullJitter
 		if decorrelated {
 			jitter = DecorrelatedJitter
 		}
 		cfg := Config{BaseDelay: time.Duration(base), MaxDelay: time.Duration(limit), Jitter: jitter}
-		if cfg.complete() != nil || n < 1 || n > 1000 || previous < 0 || u < 0 || u >= 1 || v < 0 || v >= 1 {
-			t.Skip()
+		if cfg.complete() != nil || n < 1 || n > 1000 || previous < 0 || !(u >= 0 && u < 1 && v >= 0 && v < 1) {
+			t.Skip() // NaN is not drawn either
 		}
 		wait := cfg.delay(n, time.Duration(previous), u)
 		require.GreaterOrEqual(t, wait, time.Duration(0))

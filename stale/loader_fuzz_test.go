@@ -245,6 +245,7 @@ func newProgram(t *testing.T, code []byte) *program {
 	window := func(windows ...time.Duration) time.Duration { return windows[int(p.next())%len(windows)] }
 	cfg := stale.LoaderConfig[string, int64]{
 		Load: p.load, EarlyRefresh: stale.Off,
+		MaxRefreshes:         400, // more than a program can begin: the model knows of no bound
 		TTL:                  window(time.Second, 10*time.Second, stale.Off),
 		StaleWhileRevalidate: window(stale.Off, 3*time.Second, time.Minute),
 		StaleIfError:         window(20*time.Second, time.Second, stale.Off),
@@ -353,6 +354,8 @@ func FuzzLoader(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x00\x00" + "\x00\x00\x05\x02\x06\x04\x00\x00\x00\x00\x09\x00\x00\x00"))
 	f.Add([]byte("\x00\x01\x00\x00\x00\x00" + "\x00\x00\x04\x30\x06\x02\x00\x00\x00\x00\x04\x10\x00\x00\x08\x00\x00\x00"))
 	f.Add([]byte("\x01\x00\x00\x01\x00\x01" + "\x06\x06\x00\x00\x06\x0a\x00\x00\x05\x10\x00\x00\x09\x02\x00\x00"))
+	// Each Put cuts off the refresh of the Get before it, which goes on.
+	f.Add([]byte("\x02\x01\x00\x00\x00\x00" + "\x06\x02" + strings.Repeat("\x09\x08\x00\x00", 98)))
 	f.Fuzz(func(t *testing.T, code []byte) {
 		if len(code) <= 400 {
 			synctest.Test(t, func(t *testing.T) { runProgram(t, code) })

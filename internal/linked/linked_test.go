@@ -67,6 +67,7 @@ func FuzzList(f *testing.F) {
 		var l linked.List[*member]
 		var model []*member
 		members := make([]member, 16)
+		steps = steps[:min(len(steps), 2000)] // a megabyte would take seconds, and show nothing new
 		for i := 0; i+1 < len(steps); i += 2 {
 			m := &members[steps[i+1]%16]
 			switch {

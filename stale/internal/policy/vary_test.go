@@ -84,6 +84,8 @@ func FuzzVary(f *testing.F) {
 	f.Add(`1, "2, 3"`, `1,"2, 3"`, uint8(2))
 	f.Add("identity;q=0, *", "*", uint8(0))
 	f.Add("a:1;", "a:1;a:1;", uint8(2))
+	f.Add("a*, gzip;q=0", "a*", uint8(0))
+	f.Add("gzip, x-identity;q=0", "gzip", uint8(0))
 	f.Fuzz(func(t *testing.T, a, b string, which uint8) {
 		name := []string{"Accept-Encoding", "Accept-Language", "Foo"}[which%3]
 		one, other := http.Header{name: {a}}, http.Header{name: {b}}
@@ -113,17 +115,21 @@ func squeezed(s string) string {
 // zeros behind a weight.
 func accepts(s string) string {
 	var members []string
-	for member := range strings.SplitSeq(strings.ToLower(squeezed(s)), ",") {
+	all := strings.Split(strings.ToLower(squeezed(s)), ",")
+	anything := slices.ContainsFunc(all, func(member string) bool {
+		name, _, _ := strings.Cut(member, ";q=")
+		return name == "*" // a* is a name like any other
+	})
+	for _, member := range all {
 		name, weight, weighted := strings.Cut(member, ";q=")
-		name = strings.TrimPrefix(name, "x-")
 		weight = strings.TrimRight(weight, "0.")
 		switch {
-		case member == "", weighted && weight == "" && name != "identity" && name != "*" && !strings.Contains(s, "*"):
+		case member == "", weighted && weight == "" && name != "identity" && !anything:
 			continue // An excluded member may be left out.
 		case weighted && weight != "1":
 			name += ";" + weight
 		}
-		members = append(members, name)
+		members = append(members, strings.TrimPrefix(name, "x-"))
 	}
 	slices.Sort(members)
 	return strings.Join(members, ",")
