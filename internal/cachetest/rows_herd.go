@@ -78,7 +78,7 @@ func privateHerd(kind, field string, warm bool) func(context.Context, *Stand) (v
 			return verdict{}, err
 		}
 		v := verdict{found: millis(slowest(answers)), met: true}
-		v.late = slowest(answers) > max(limit, slowest(bare)*3/2) // the work of a cache and of a proxy, on a busy machine
+		v.late = slowest(answers) > max(limit, slowest(bare)*3/2) // a cache or proxy works, too
 		if n := len(bodies(answers)); n < clients {
 			v.found, v.met = fmt.Sprintf("%s, %d bodies for %d", v.found, n, clients), false
 		}
