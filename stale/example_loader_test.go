@@ -111,7 +111,8 @@ func ExampleLoaderConfig_JudgeError() {
 			}
 			return stale.LoadByRule
 		},
-		TTL: stale.Off, // ask every time, and use old values for failures only
+		TTL:        stale.Off, // ask every time,
+		StaleAfter: stale.Off, // and use old values for failures only
 	})
 
 	ctx := context.Background()

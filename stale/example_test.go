@@ -54,7 +54,7 @@ func ExampleCache_Transport() {
 	}))
 	defer server.Close()
 
-	cache := stale.MustNew(stale.Config{})
+	cache := stale.MustNew(stale.Config{StaleAfter: stale.Off}) // or it would do so when the server is slow, too
 	client := &http.Client{Transport: cache.Transport(nil)}
 
 	for range 2 {
@@ -190,6 +190,7 @@ func ExampleConfig_observe() {
 				fmt.Println("an old answer:", e.Reason)
 			}
 		},
+		StaleAfter: stale.Off, // not because the handler is slow
 	})
 	front := cache.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if down {

@@ -57,20 +57,24 @@ func TestMemoryKeepsItsBoundOnTheHeap(t *testing.T) {
 }
 
 func TestAPurgeOfEverythingTakesMilliseconds(t *testing.T) {
-	const entries = 20_000
-	m := stale.NewMemory(0)
-	for i := range entries {
-		_ = m.Set(context.Background(), stale.Key{Primary: strconv.Itoa(i)}, memoryEntry(nil, "a", "b"), 0)
-	}
-	for _, purge := range []func() error{
-		func() error { return m.PurgeTag(context.Background(), "none", true) },
-		func() error { return m.PurgeTag(context.Background(), "b", true) },
-		func() error { return m.PurgeAll(context.Background(), false) },
+	const entries, tries = 20_000, 3
+	for _, purge := range []func(m *stale.Memory) error{
+		func(m *stale.Memory) error { return m.PurgeTag(context.Background(), "none", true) },
+		func(m *stale.Memory) error { return m.PurgeTag(context.Background(), "b", true) },
+		func(m *stale.Memory) error { return m.PurgeAll(context.Background(), false) },
 	} {
-		start := time.Now()
-		assert.NoError(t, purge())
-		t.Log(time.Since(start))
-		assert.Less(t, time.Since(start), time.Second, "it is a few milliseconds, on a machine that has nothing else to do")
+		took := time.Hour
+		for try := 0; try < tries && took >= time.Second; try++ { // the machine may stand still
+			m := stale.NewMemory(0)
+			for i := range entries {
+				_ = m.Set(context.Background(), stale.Key{Primary: strconv.Itoa(i)}, memoryEntry(nil, "a", "b"), 0)
+			}
+			start := time.Now()
+			assert.NoError(t, purge(m))
+			took = time.Since(start)
+			t.Log(took)
+		}
+		assert.Less(t, took, time.Second, "it is a few milliseconds, on a machine that has nothing else to do")
 	}
 }
 

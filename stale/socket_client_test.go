@@ -131,6 +131,7 @@ func TestClientWithJarAndRedirects(t *testing.T) {
 }
 
 func TestClientTimeoutOnMissAndWhileReading(t *testing.T) {
+	left := make(chan struct{}, 1) // the client has
 	behind(t, func(w http.ResponseWriter, req *http.Request) {
 		cacheable(w)
 		if req.URL.Path == "/body" {
@@ -138,7 +139,7 @@ func TestClientTimeoutOnMissAndWhileReading(t *testing.T) {
 		}
 		select {
 		case <-req.Context().Done():
-		case <-time.After(600 * time.Millisecond):
+		case <-left:
 		}
 		_, _ = io.WriteString(w, "b")
 	}, func(t *testing.T, s *socket, client *http.Client) {
@@ -154,6 +155,7 @@ func TestClientTimeoutOnMissAndWhileReading(t *testing.T) {
 			late, ok := errors.AsType[net.Error](err)
 			require.True(t, ok, "%v", err)
 			assert.True(t, late.Timeout())
+			left <- struct{}{}
 			client.Timeout = 0
 			s.kept(client, path) // the fetch has gone on
 			client.Timeout = 200 * time.Millisecond
@@ -192,11 +194,15 @@ func TestCloseEndsARead(t *testing.T) {
 // The request is the caller's again when RoundTrip has returned, whatever still goes on.
 func TestRequestIsTheCallersAgain(t *testing.T) {
 	var slow atomic.Bool
+	returned := make(chan struct{}, 1) // RoundTrip has, before the answer
 	behind(t, func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Cache-Control", "max-age=0, stale-if-error=60")
 		w.Header().Set("Vary", "X-Mine")
 		if slow.Load() {
-			<-time.After(400 * time.Millisecond)
+			select {
+			case <-returned:
+			case <-req.Context().Done():
+			}
 		}
 		assert.Equal(t, "1", req.Header.Get("X-Mine"))
 		_, _ = io.WriteString(w, "x")
@@ -218,7 +224,8 @@ func TestRequestIsTheCallersAgain(t *testing.T) {
 		slow.Store(true)
 		req, resp := get()
 		assert.Contains(t, resp.Header.Get("Cache-Status"), "detail=slow")
-		for range 100 { // the race detector sees who else reads
+		returned <- struct{}{} // before what follows: the race detector is to know of no order between them
+		for range 100 {        // it sees who else reads
 			req.Header.Set("X-Mine", "2")
 			req.URL.Path = "/changed"
 		}

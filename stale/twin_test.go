@@ -264,8 +264,35 @@ func (w *twin) ask(t *testing.T, s twinStep) (seenAnswer, int) {
 }
 
 // TestTwin has the same said to the Handler and to a real Varnish, each in front of the
-// same application, and wants the same answers from both.
+// same application, and wants the same answers from both. On a machine that stands still
+// for as long as some of them live, other answers are right: then all is said once more.
 func TestTwin(t *testing.T) {
+	const tries = 3
+	for try := 1; ; try++ {
+		differ, slow := playTwins(t)
+		if len(differ) == 0 {
+			return
+		}
+		if !slow || try == tries {
+			t.Error(strings.Join(differ, "\n"))
+			return
+		}
+		t.Logf("too slow to tell: %s", strings.Join(differ, "\n"))
+	}
+}
+
+// differences are what comparisons find.
+type differences []string
+
+func (d *differences) Errorf(format string, args ...any) {
+	*d = append(*d, fmt.Sprintf(format, args...))
+}
+
+// playTwins makes all steps, and returns where the answers differ, and whether a step took so
+// long that two of them may be longer than a lifetime of two seconds.
+func playTwins(t *testing.T) (differ differences, slow bool) {
+	t.Helper()
+	const longest = 900 * time.Millisecond
 	theirs := newTwin()
 	origin := httptest.NewServer(theirs.origin)
 	t.Cleanup(origin.Close)
@@ -274,7 +301,7 @@ func TestTwin(t *testing.T) {
 		[]string{"default_ttl=0", "default_grace=0", "default_keep=3600"}, nil).Address
 
 	ours := newTwin()
-	cache := stale.MustNew(stale.Config{})
+	cache := stale.MustNew(stale.Config{StaleAfter: stale.Off}) // Varnish knows of no such thing
 	server := httptest.NewServer(cache.Handler(ours.origin))
 	t.Cleanup(server.Close)
 	ours.address = strings.TrimPrefix(server.URL, "http://")
@@ -284,14 +311,17 @@ func TestTwin(t *testing.T) {
 			<-time.After(s.pause)
 			continue
 		}
+		begun := time.Now()
 		here, ages := ours.play(t, s)
 		there, theirAges := theirs.play(t, s)
+		slow = slow || time.Since(begun) > longest
 		require.Len(t, here.Answers, max(s.many, 1))
-		assert.Equal(t, there, here, "step %d: %s", i, s)
+		assert.Equal(&differ, there, here, "step %d: %s", i, s)
 		for n := range ages {
 			if n < len(theirAges) {
-				assert.InDelta(t, theirAges[n], ages[n], 1, "Age, step %d: %s", i, s)
+				assert.InDelta(&differ, theirAges[n], ages[n], 1, "Age, step %d: %s", i, s)
 			}
 		}
 	}
+	return differ, slow
 }

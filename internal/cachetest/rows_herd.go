@@ -102,12 +102,15 @@ func oldHerd(ctx context.Context, s *Stand) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
-	same := bodies(answers)["v1"]
+	same, newer := bodies(answers)["v1"], bodies(answers)["v2"]
 	return verdict{
 		found: fmt.Sprintf("%d old, p50 %s, slowest %s, %d refresh, then %s",
 			same, millis(middle(answers)), millis(slowest(answers)), refreshes, next.body),
-		met:  same == clients && refreshes == 1 && next.body == "v2",
-		late: slowest(answers) > max(limit, 4*slowest(bare)), // a proxy does the work of four on a busy machine
+		met: same+newer == clients && refreshes == 1 && next.body == "v2",
+		// Who has waited for the refresh gets what is newer, and so does who came after it: on a
+		// machine that stands still meanwhile nobody could tell. A proxy does the work of four on
+		// a busy one.
+		late: newer > 0 || slowest(answers) > max(limit, 4*slowest(bare)),
 	}, nil
 }
 
@@ -124,20 +127,28 @@ func (s *Stand) refreshed(ctx context.Context, path string) (refreshes int, next
 	return refreshes, next, err
 }
 
-// firstByte asks for what comes in two halves, a second apart.
+// firstByte asks for what comes in two halves, a second apart. It asks again where both came
+// together: the machine may have stood still, but a cache that holds back does so each time.
 func firstByte(ctx context.Context, s *Stand) (verdict, error) {
-	const atOnce = 100 * time.Millisecond
-	a, err := s.get(ctx, s.path("stream"), asking{})
-	if err != nil {
-		return verdict{}, err
+	const atOnce, tries, body = 100 * time.Millisecond, 3, "firstlast"
+	var v verdict
+	for try := range tries {
+		a, err := s.get(ctx, s.path("stream")+"/"+strconv.Itoa(try), asking{})
+		if err != nil {
+			return verdict{}, err
+		}
+		v = verdict{found: millis(a.first), met: a.body == body && a.first < a.took/2, late: a.first > atOnce}
+		if v.met || a.body != body {
+			break
+		}
 	}
-	met := a.body == "firstlast" && a.first < a.took/2
-	return verdict{found: millis(a.first), met: met, late: a.first > atOnce}, nil
+	return v, nil
 }
 
-// errorsInARow asks for what fails, one after the other.
+// errorsInARow asks for what fails, one after the other. Once a second has passed, which takes
+// a machine that stands still, a cache may well try again.
 func errorsInARow(ctx context.Context, s *Stand) (verdict, error) {
-	path, good := s.path("bad"), 0
+	path, good, begun := s.path("bad"), 0, time.Now()
 	for range 20 {
 		a, err := s.get(ctx, path, asking{})
 		if err != nil {
@@ -147,6 +158,6 @@ func errorsInARow(ctx context.Context, s *Stand) (verdict, error) {
 			good++
 		}
 	}
-	n := s.seen(path)
-	return verdict{found: strconv.Itoa(n), met: n <= 2 && good == 0}, nil
+	n, most := s.seen(path), 2+int(time.Since(begun)/time.Second)
+	return verdict{found: strconv.Itoa(n), met: n <= most && good == 0}, nil
 }

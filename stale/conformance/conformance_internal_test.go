@@ -267,14 +267,15 @@ func TestCommand(t *testing.T) {
 }
 
 func listenUntilTold(port string) int {
+	// All before it listens: from then on it may be told.
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGTERM)
+	os.Stdout.WriteString("listening")
 	listener, err := net.Listen("tcp", "127.0.0.1:"+port)
 	if err != nil {
 		return 1
 	}
 	defer listener.Close()
-	os.Stdout.WriteString("listening")
-	told := make(chan os.Signal, 1)
-	signal.Notify(told, syscall.SIGTERM)
 	select {
 	case <-told:
 		return 0

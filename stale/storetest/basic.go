@@ -161,14 +161,20 @@ func expires(s *subject) {
 	s.set(gone, past)
 	s.wantNone(gone, "that had expired before it was stored")
 
-	e := response(at, "soon")
-	e.Expires = time.Now().Add(soon).Truncate(time.Millisecond)
-	s.set(key, e)
-	got := s.get(key)
-	if got == nil && time.Now().Before(e.Expires) {
-		s.Fatalf("an entry is gone before it has expired")
+	var end time.Time
+	for range 3 { // where it may have expired before it was looked for, nothing is known yet
+		e := response(at, "soon")
+		end = time.Now().Add(soon).Truncate(time.Millisecond)
+		e.Expires = end
+		s.set(key, e)
+		if s.get(key) != nil {
+			break
+		}
+		if time.Now().Before(end) {
+			s.Fatalf("an entry is gone before it has expired")
+		}
 	}
-	timer := time.NewTimer(time.Until(e.Expires) + late)
+	timer := time.NewTimer(time.Until(end) + late)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
