@@ -17,6 +17,7 @@ import (
 const (
 	listenerVariable = "FAILSOFT_BENCH_LISTENER" // the breaker, a space, what its listener does
 	listenerPatience = 3 * time.Second
+	listenerWait     = 30 * time.Second // for ours, which answers: the process may be slow to start
 )
 
 func listenerAsks(t *testing.T, b bench.Breaker) string {
@@ -34,7 +35,11 @@ func listen(t *testing.T, b bench.Breaker, deed string) string {
 	if !b.Listens {
 		return notThere
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), listenerPatience)
+	patience := listenerPatience
+	if b.Name == bench.Breakers()[0].Name {
+		patience = listenerWait
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	child := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestListenerProcess$", "-test.timeout=1m")
 	child.Env = append(os.Environ(), listenerVariable+"="+b.Name+" "+deed)

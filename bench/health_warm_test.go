@@ -53,14 +53,17 @@ func TestHealthWarm(t *testing.T) {
 	tab.publish(t)
 }
 
-// The same for ours beside itself: more checks cost no more.
+// The same for ours beside itself: more checks cost no more. It is the least of many that is
+// compared, as others use this machine too.
 func TestHealthFlat(t *testing.T) {
-	var ops []op
+	var ops []routeOp
 	for _, size := range healthSizes {
-		ops = append(ops, askHealth(t, strconv.Itoa(size)+" checks", warmHealth(t, bench.Healths()[0], size)))
+		name, endpoint := strconv.Itoa(size)+" checks", warmHealth(t, bench.Healths()[0], size)
+		ops = append(ops, routeOp{op: askHealth(t, name, endpoint)})
 	}
-	for i, c := range measure(ops) {
-		assert.LessOrEqual(t, c.ratio, healthFlat, ops[i].name)
+	nanos := leasts(ops)
+	for _, o := range ops {
+		assert.LessOrEqual(t, nanos[o.name]/nanos[ops[0].name], healthFlat, o.name)
 	}
 }
 
