@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -49,7 +50,7 @@ func newBroker(t *testing.T) *broker {
 			t.Log(b.log.String())
 		}
 	})
-	conn, err := nats.Connect(b.url(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	conn, err := nats.Connect(b.url(), nats.Timeout(soon), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	require.NoError(t, err)
 	t.Cleanup(conn.Close)
 	b.js, err = jetstream.New(conn)
@@ -71,12 +72,20 @@ func natsServer(t *testing.T) string {
 	return program
 }
 
+// freePort returns a port of the loopback that nobody listens on. It is not one of those that the
+// kernel hands out to connections (from 32768 on, mostly): who tries to connect to such a one before
+// the server listens may be given that very port, and keeps it from the server.
 func freePort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	for range 100 {
+		port := 10000 + rand.IntN(20000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			require.NoError(t, l.Close())
+			return port
+		}
+	}
+	t.Fatal("there is no free port")
+	return 0
 }
 
 func (b *broker) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", b.port) }
@@ -182,4 +191,24 @@ func running(t *testing.T, c *consumer) (stop func() error) {
 			return fmt.Errorf("it does not end: %w", context.DeadlineExceeded)
 		}
 	}
+}
+
+// holdUps watches the machine. What it returns ends that, and says for how long nothing was done at most.
+func holdUps() (end func() time.Duration) {
+	over, longest := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		look := time.NewTicker(tick)
+		defer look.Stop()
+		most := time.Duration(0)
+		for last := time.Now(); ; {
+			select {
+			case <-look.C:
+				most, last = max(most, time.Since(last)), time.Now()
+			case <-over:
+				longest <- most
+				return
+			}
+		}
+	}()
+	return func() time.Duration { close(over); return <-longest }
 }

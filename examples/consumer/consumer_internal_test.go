@@ -50,50 +50,66 @@ func (l *ledger) count() (messages, deliveries, most int) {
 	return len(l.begun), deliveries, l.most
 }
 
+// order returns when deliveries began, one after the other.
+func (l *ledger) order() (begun []time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, times := range l.begun {
+		begun = append(begun, times...)
+	}
+	slices.SortFunc(begun, time.Time.Compare)
+	return begun
+}
+
 // A dependency that becomes slower slows down the pull, and nothing else: no message is
 // given back, and the rest stays with the broker.
 func TestSlowDependency(t *testing.T) {
 	const messages, limit = 800, 8
 	b, l := newBroker(t), newLedger()
-	var work atomic.Int64
-	work.Store(int64(5 * time.Millisecond))
+	var begun atomic.Int64
 	c := b.consumer(t, soon, backpressure.Fixed(limit), func(ctx context.Context, msg jetstream.Msg) error {
 		defer l.begin(msg)()
-		pause(ctx, time.Duration(work.Load()))
+		work := 5 * time.Millisecond
+		if begun.Add(1) > messages/2 {
+			work = 40 * time.Millisecond
+		}
+		pause(ctx, work)
 		return nil
 	})
 	b.publish(t, "orders.new", messages)
 	stop := running(t, c)
-	var slow time.Time
-	var atSlow, pulled uint64
-	var taken []time.Duration
 	var pending []int
-	begun := time.Now()
 	require.Eventually(t, func() bool {
 		info := b.info(t)
 		assert.LessOrEqual(t, c.held.Load(), int64(limit), "no more is here than there is a place for")
 		pending = append(pending, info.NumAckPending)
 		assert.Zero(t, info.NumRedelivered, "nothing is given back")
-		pulled = info.Delivered.Consumer
-		if slow.IsZero() && pulled >= messages/2 {
-			slow, atSlow = time.Now(), pulled
-			work.Store(int64(40 * time.Millisecond))
-			taken = append(taken, time.Since(begun)/time.Duration(pulled))
-		}
 		return b.left(t, orders) == 0
 	}, soon, tick)
-	taken = append(taken, time.Since(slow)/time.Duration(pulled-atSlow))
 	require.NoError(t, stop())
 
 	seen, deliveries, most := l.count()
 	assert.Equal(t, messages, seen, "nothing is lost")
-	assert.Equal(t, messages, deliveries, "nor delivered twice")
+	require.Equal(t, messages, deliveries, "nor delivered twice")
 	assert.Equal(t, limit, most)
 	slices.Sort(pending)
 	assert.LessOrEqual(t, pending[len(pending)/2], limit, "the broker says so too, but it counts ends later than pulls")
 	assert.EqualValues(t, messages, c.done.Load())
-	assert.Greater(t, taken[1], 2*taken[0], "the pull goes with the capacity: time for a message, quick and slow")
-	t.Log("a message was pulled every", taken, "and at the broker there were at most", pending[len(pending)-1])
+	all := l.order()
+	quick, slow := turn(all[:messages/2], limit), turn(all[messages/2:], limit)
+	assert.Greater(t, slow, 2*quick, "the pull goes with the capacity: time for a message, quick and slow")
+	t.Log("a place had its next message after", quick, slow, "and the broker counted at most", pending[len(pending)-1])
+}
+
+// turn is how long it usually takes from a message to the one that has its place after it: the
+// median, as a machine that stops makes some of them late.
+func turn(begun []time.Time, places int) time.Duration {
+	var gaps []time.Duration
+	for i := range len(begun) - places {
+		gaps = append(gaps, begun[i+places].Sub(begun[i]))
+	}
+	slices.Sort(gaps)
+	return gaps[len(gaps)/2]
 }
 
 // Where the limit is found and not fixed it follows the capacity of what is called, and
@@ -268,12 +284,15 @@ func TestShutdown(t *testing.T) {
 	stop := running(t, c)
 	require.Eventually(t, func() bool { _, n, _ := l.count(); return n == limit }, soon, tick)
 	time.AfterFunc(tick, func() { close(stopping) })
+	watched := holdUps()
 	require.NoError(t, stop())
-	ended := time.Now()
+	ended, held, returned := time.Now(), watched(), int(c.returned.Load())
 	_, begun, _ := l.count()
 	assert.Equal(t, limit, begun, "it began no more")
-	assert.EqualValues(t, limit/2, c.done.Load())
-	assert.EqualValues(t, limit/2, c.returned.Load())
+	assert.Equal(t, limit, returned+int(c.done.Load()))
+	if held < c.grace/2 { // or the grace may be over before they had their time
+		assert.Equal(t, limit/2, returned)
+	}
 	assert.Zero(t, c.held.Load())
 
 	next := b.consumer(t, 2*soon, backpressure.Fixed(limit), func(_ context.Context, msg jetstream.Msg) error {
@@ -286,7 +305,7 @@ func TestShutdown(t *testing.T) {
 	require.NoError(t, stopNext())
 	seen, deliveries, _ := l.count()
 	assert.Equal(t, messages, seen)
-	assert.Equal(t, messages+limit/2, deliveries)
+	assert.Equal(t, messages+returned, deliveries)
 	assert.Empty(t, b.letters(t))
 }
 
@@ -318,6 +337,18 @@ func TestDeafHandler(t *testing.T) {
 // waits for a place because somebody has taken it after the pull.
 func TestSlowHandlerKeepsItsMessage(t *testing.T) {
 	const ackWait = time.Second
+	begun, delivered, held := deliveriesOfASlowOne(t, ackWait)
+	for tries := 1; tries < 5 && held > ackWait/2; tries++ { // the broker may have heard nothing for too long
+		begun, delivered, held = deliveriesOfASlowOne(t, ackWait)
+	}
+	assert.Equal(t, 1, begun)
+	assert.EqualValues(t, 1, delivered, "it was delivered once; the machine stopped for %v at most", held)
+}
+
+// deliveriesOfASlowOne returns how often a message began to be handled and was delivered, and for
+// how long the machine was held up at most.
+func deliveriesOfASlowOne(t *testing.T, ackWait time.Duration) (begun int, delivered uint64, held time.Duration) {
+	t.Helper()
 	b, l := newBroker(t), newLedger()
 	c := b.consumer(t, ackWait, backpressure.Fixed(1), func(ctx context.Context, msg jetstream.Msg) error {
 		defer l.begin(msg)()
@@ -328,6 +359,7 @@ func TestSlowHandlerKeepsItsMessage(t *testing.T) {
 	require.Eventually(t, func() bool { return b.info(t).NumWaiting == 1 }, soon, tick, "it has asked for a message")
 	permit, err := c.limiter.TryAcquire(t.Context(), backpressure.Request{})
 	require.NoError(t, err, "the pull itself holds none")
+	watched := holdUps()
 	b.publish(t, "orders.new", 1)
 	require.Eventually(t, func() bool { return c.held.Load() == 1 }, soon, tick)
 	pause(t.Context(), 2*ackWait)
@@ -335,10 +367,10 @@ func TestSlowHandlerKeepsItsMessage(t *testing.T) {
 	assert.Zero(t, deliveries, "it waits for the place")
 	permit.Done(backpressure.Success)
 	require.Eventually(t, func() bool { return b.left(t, orders) == 0 }, soon, tick)
+	held = watched()
 	require.NoError(t, stop())
-	_, deliveries, _ = l.count()
-	assert.Equal(t, 1, deliveries)
-	assert.EqualValues(t, 1, b.info(t).Delivered.Consumer, "it was delivered once")
+	_, begun, _ = l.count()
+	return begun, b.info(t).Delivered.Consumer, held
 }
 
 // One that takes longer than it may loses its message, which is tried again.

@@ -44,9 +44,10 @@ func haproxy(t *testing.T, service, hacheck string) (address string) {
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `
 defaults
   mode http
-  timeout connect 1s
-  timeout client 5s
-  timeout server 5s
+  timeout connect 10s
+  timeout check 10s
+  timeout client 10s
+  timeout server 10s
 listen orders
   bind fd@3
   option httpchk GET /http/orders/0/health
@@ -78,7 +79,7 @@ func TestHAProxy(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- serve(ctx, config{
-			root: m.root, cache: 10 * time.Second, timeout: time.Second, logger: slog.New(slog.DiscardHandler),
+			root: m.root, cache: 10 * time.Second, timeout: 10 * time.Second, logger: slog.New(slog.DiscardHandler),
 		}, listener)
 	}()
 	defer func() { require.NoError(t, <-ended) }()
@@ -95,7 +96,7 @@ func TestHAProxy(t *testing.T) {
 			return resp.StatusCode == want
 		}
 	}
-	const patience = 10 * time.Second // of a busy machine
+	const patience = 30 * time.Second // of a busy machine
 	require.Eventually(t, answers(200), patience, interval/10, "it comes up")
 	for _, service := range []string{"orders", spool.All} {
 		until := time.Now().Add(3 * time.Second)

@@ -24,7 +24,8 @@ type haproxy struct{ url, stats string }
 
 // newHAProxy starts a balancer; backend is what its backend has besides the balancing. It is set
 // up to forgive nothing: it does not try again, neither the same server nor another, and sends
-// every request on a connection that it has kept, if there is one.
+// every request on a connection that it has kept, if there is one. But checks are given time: on a
+// machine that stops for as long as their interval, they would be late without being failed.
 func newHAProxy(t *testing.T, backend ...string) *haproxy {
 	t.Helper()
 	in, stats := address(freePort(t)), address(freePort(t))
@@ -34,7 +35,8 @@ defaults
 	retries 0
 	no option redispatch
 	http-reuse always
-	timeout connect 2s
+	timeout connect 30s
+	timeout check 30s
 	timeout client 30s
 	timeout server 30s
 
@@ -151,6 +153,13 @@ func (l *load) processes() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.served)
+}
+
+// sent returns how many requests there were by now.
+func (l *load) sent() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total
 }
 
 // caller is one who makes the load.

@@ -53,6 +53,7 @@ func TestRollingRestart(t *testing.T) {
 		t.Logf("%s: out after %v, in again %v after its start", name, out, in)
 	}
 	eventually(t, "the new ones serve", func() bool { return l.processes() == 2*servers })
+	eventually(t, "there were requests enough", func() bool { return l.sent() > 1000 })
 
 	l.end()
 	t.Logf("%d requests, %d failed", l.total, len(l.failed))

@@ -69,6 +69,7 @@ var (
 	healthBinary  = binary{pkg: "."}
 	hacheckBinary = binary{pkg: "github.com/failsoft/failsoft/examples/hacheck"}
 	built         string // the folder of both
+	givenPorts    sync.Map
 )
 
 func TestMain(m *testing.M) {
@@ -230,11 +231,14 @@ func command(t *testing.T, setup func(*exec.Cmd), name string, args ...string) {
 
 // freePort returns a port of the loopback that nobody listens on. It is not one of those that the
 // kernel hands out to connections (from 32768 on, mostly): a server that is restarted would now and
-// then find its port taken by one.
+// then find its port taken by one. Nor is it one that another part has been told to take.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
 		port := 10000 + rand.IntN(20000)
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
 		if l, err := net.Listen("tcp", address(port)); err == nil {
 			require.NoError(t, l.Close())
 			return port

@@ -57,7 +57,7 @@ func (pg *postgres) replica(t *testing.T) *postgres {
 func (pg *postgres) address(t *testing.T) {
 	t.Helper()
 	pg.port = freePort(t)
-	pg.url = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable&connect_timeout=2", pg.port)
+	pg.url = fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable&connect_timeout=20", pg.port)
 }
 
 // start returns when the server answers. After a kill that may take several attempts: what is

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf8"
 
@@ -100,29 +101,33 @@ func TestBars(t *testing.T) {
 }
 
 func TestPictureIsDrawnOverItself(t *testing.T) {
-	var out strings.Builder
-	s, r := recorded(2)
-	v := view{out: &out, script: s, record: r, start: time.Now().Add(-15 * time.Second), health: newHealth(failsoft)}
-	v.draw()
-	first := out.String()
-	v.draw()
-	second := strings.TrimPrefix(out.String(), first)
-	assert.Equal(t, 6, strings.Count(first, "\n"))
-	assert.True(t, strings.HasPrefix(second, "\x1b[6A\r"), "%q", second)
-	assert.Equal(t, 6, strings.Count(second, erase+"\n"), "no rest of the picture before stays")
-	for _, want := range []string{"15.0s of 1m0s", "one replica stalls", "50.0 %", "100.0 %", "health    catalogue unknown, prices"} {
-		assert.Contains(t, first, want)
-	}
+	synctest.Test(t, func(t *testing.T) { // where no time passes until it is drawn
+		var out strings.Builder
+		s, r := recorded(2)
+		v := view{out: &out, script: s, record: r, start: time.Now().Add(-15 * time.Second), health: newHealth(failsoft)}
+		v.draw()
+		first := out.String()
+		v.draw()
+		second := strings.TrimPrefix(out.String(), first)
+		assert.Equal(t, 6, strings.Count(first, "\n"))
+		assert.True(t, strings.HasPrefix(second, "\x1b[6A\r"), "%q", second)
+		assert.Equal(t, 6, strings.Count(second, erase+"\n"), "no rest of the picture before stays")
+		for _, want := range []string{"15.0s of 1m0s", "one replica stalls", "50.0 %", "100.0 %", "health    catalogue unknown, prices"} {
+			assert.Contains(t, first, want)
+		}
+	})
 }
 
 func TestPlainHasNoEscapes(t *testing.T) {
-	var out strings.Builder
-	s, r := recorded(2)
-	v := view{out: &out, plain: true, script: s, record: r, start: time.Now().Add(-25 * time.Second), health: newHealth(failsoft)}
-	v.draw()
-	assert.Regexp(t,
-		`^  25\.0s  errors +\d+ visitors/s   naive +–, p99 +–   failsoft +–, p99 +–   health: catalogue unknown, .*\n$`,
-		out.String())
+	synctest.Test(t, func(t *testing.T) { // likewise
+		var out strings.Builder
+		s, r := recorded(2)
+		v := view{out: &out, plain: true, script: s, record: r, start: time.Now().Add(-25 * time.Second), health: newHealth(failsoft)}
+		v.draw()
+		assert.Regexp(t,
+			`^  25\.0s  errors +\d+ visitors/s   naive +–, p99 +–   failsoft +–, p99 +–   health: catalogue unknown, .*\n$`,
+			out.String())
+	})
 }
 
 func TestRateIsThatOfTheLastSecond(t *testing.T) {
