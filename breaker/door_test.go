@@ -19,12 +19,17 @@ import (
 	"github.com/failsoft/failsoft/breaker"
 )
 
-// trigger opens at the first failure and stays open, but once in a million times,
-// for longer than a test takes.
+// openForLong keeps a circuit open, but once in a million times, for longer than a test in
+// real time takes: of an open time of a second, chance leaves too little every so often.
+func openForLong() breaker.Rules {
+	return breaker.Rules{OpenTime: 24 * time.Hour, MaxOpenTime: 24 * time.Hour}
+}
+
+// trigger opens at the first failure and stays open.
 func trigger() *breaker.Breaker {
-	return breaker.MustNew(breaker.Config{Rules: breaker.Rules{
-		Consecutive: 1, OpenTime: 24 * time.Hour, MaxOpenTime: 24 * time.Hour,
-	}})
+	rules := openForLong()
+	rules.Consecutive = 1
+	return breaker.MustNew(breaker.Config{Rules: rules})
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)
@@ -184,10 +189,13 @@ func TestHandlerAnswersRefusals(t *testing.T) {
 		})
 	})
 	t.Run("as Refused writes them", func(t *testing.T) {
-		b := breaker.MustNew(breaker.Config{Refused: func(w http.ResponseWriter, _ *http.Request, err error) {
-			assert.ErrorIs(t, err, breaker.ErrOpen)
-			w.WriteHeader(http.StatusTeapot)
-		}})
+		b := breaker.MustNew(breaker.Config{
+			Rules: openForLong(),
+			Refused: func(w http.ResponseWriter, _ *http.Request, err error) {
+				assert.ErrorIs(t, err, breaker.ErrOpen)
+				w.WriteHeader(http.StatusTeapot)
+			},
+		})
 		_ = b.Trip("")
 		assert.Equal(t, http.StatusTeapot, serve(b, func(http.ResponseWriter, *http.Request) {}).Code)
 	})

@@ -49,7 +49,7 @@ func ExampleBreaker_Transport() {
 func ExampleBreaker_Handler() {
 	breakers := breaker.MustNew(breaker.Config{
 		Key:   func(req *http.Request) string { return req.Pattern },
-		Rules: breaker.Rules{Consecutive: 1},
+		Rules: breaker.Rules{Consecutive: 1, OpenTime: time.Hour},
 	})
 	mux := http.NewServeMux()
 	mux.Handle("GET /report", breakers.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -59,11 +59,11 @@ func ExampleBreaker_Handler() {
 	for range 2 {
 		answer := httptest.NewRecorder()
 		mux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/report", nil))
-		fmt.Printf("%d %q\n", answer.Code, answer.Header().Get("Retry-After"))
+		fmt.Println(answer.Code, "Retry-After:", answer.Header().Get("Retry-After") != "")
 	}
 	// Output:
-	// 500 ""
-	// 503 "1"
+	// 500 Retry-After: false
+	// 503 Retry-After: true
 }
 
 func ExampleDo() {
@@ -75,7 +75,7 @@ func ExampleDo() {
 }
 
 func ExampleBreaker_Run() {
-	breakers := breaker.MustNew(breaker.Config{})
+	breakers := breaker.MustNew(breaker.Config{Rules: breaker.Rules{OpenTime: time.Hour}})
 	if err := breakers.Trip("mail"); err != nil {
 		fmt.Println(err)
 		return

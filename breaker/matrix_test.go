@@ -78,7 +78,7 @@ func TestOutcomesAreJudgedByTheUserFirst(t *testing.T) {
 }
 
 func TestOutcomesOfRefusalsByOtherPoliciesAreIgnored(t *testing.T) {
-	other := circuitOf(nil)
+	other := breaker.MustNew(breaker.Config{Rules: openForLong()})
 	require.NoError(t, other.Trip("other"))
 	b := circuitOf(nil)
 	err := b.Run(t.Context(), key, func(ctx context.Context) error {

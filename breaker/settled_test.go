@@ -21,7 +21,7 @@ import (
 
 func TestEventsSurviveAnObserverThatEndsItsGoroutine(t *testing.T) {
 	ended := 0
-	b := breaker.MustNew(breaker.Config{Observe: func(context.Context, breaker.Event) {
+	b := breaker.MustNew(breaker.Config{Rules: openForLong(), Observe: func(context.Context, breaker.Event) {
 		if ended++; ended == 1 {
 			runtime.Goexit()
 		}
@@ -238,7 +238,9 @@ func TestByHandResetForgetsWhatIsUnderWay(t *testing.T) {
 }
 
 func TestOpenErrorKeepsTheCause(t *testing.T) {
-	b := breaker.MustNew(breaker.Config{Rules: breaker.Rules{Consecutive: 2}})
+	rules := openForLong()
+	rules.Consecutive = 2
+	b := breaker.MustNew(breaker.Config{Rules: rules})
 	errDown := errors.New("down")
 	_ = b.Run(t.Context(), "a", func(context.Context) error { return errDown })
 	assert.Panics(t, func() { _ = b.Run(t.Context(), "a", func(context.Context) error { panic("fn") }) })

@@ -50,7 +50,7 @@ func Example() {
 	hedger := hedge.MustNew(hedge.Config{})
 	client := &http.Client{
 		Transport: hedger.Transport(http.DefaultTransport),
-		Timeout:   2 * time.Second,
+		Timeout:   10 * time.Second,
 	}
 	show(client.Get(server.URL + "/prices/42"))
 	// Output: 200 1200 EUR <nil>

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -92,13 +91,13 @@ func TestLosersAreDrainedAndClosed(t *testing.T) {
 	})
 	bubble(t, "leaving no goroutine", func(t *testing.T) {
 		synctest.Wait()
-		before := runtime.NumGoroutine()
+		before := bubbled()
 		h := hedge.MustNew(fixed(hedge.Config{}))
 		for _, b := range []*base{newBase(hangs, answers(200)), newBase(after(15*ms, answers(200)), hangs), newBase(answers(503))} {
 			call(t, h.Transport(b), get(t))
 		}
 		synctest.Wait()
-		assert.LessOrEqual(t, runtime.NumGoroutine(), before)
+		assert.LessOrEqual(t, bubbled(), before)
 	})
 }
 

@@ -296,7 +296,7 @@ func TestSettledTraceGateDeadlock(t *testing.T) {
 	go func() { _, _ = h.Transport(base).RoundTrip(req); close(back) }()
 	select {
 	case <-back:
-	case <-time.After(time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("RoundTrip waits for the hook, which waits for RoundTrip")
 		<-infos
 		return

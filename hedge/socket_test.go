@@ -98,7 +98,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 // comesTo waits until a count is what it should be.
 func comesTo[N int | int64](t *testing.T, want N, count func() N, what string) {
 	t.Helper()
-	for limit := time.Now().Add(5 * time.Second); count() != want && time.Now().Before(limit); {
+	for limit := time.Now().Add(30 * time.Second); count() != want && time.Now().Before(limit); {
 		pause(t.Context(), time.Millisecond)
 	}
 	assert.Equal(t, want, count(), what)
@@ -291,17 +291,18 @@ func TestGraceKeepsConnections(t *testing.T) {
 	const calls = 200
 	for name, c := range map[string]struct {
 		grace       time.Duration
+		slow        time.Duration // takes every fourth: where it is canceled, it must not answer before
 		least, most int64
 	}{
-		"without grace": {0, calls / 4, 2 * calls},
-		"with grace":    {time.Second, 2, calls / 8},
+		"without grace": {0, 30 * time.Second, calls / 4, 2 * calls},
+		"with grace":    {30 * time.Second, 20 * time.Millisecond, 2, calls / 8},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := runtime.NumGoroutine()
 			var requests, conns atomic.Int64
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				if hedge.RequestAttempt(req) == 1 && requests.Add(1)%4 == 0 {
-					pause(req.Context(), 20*time.Millisecond)
+					pause(req.Context(), c.slow)
 				}
 				_, _ = io.WriteString(w, textOf("a", 5000))
 			}))
@@ -342,13 +343,15 @@ func TestEventsStreamPastTheCall(t *testing.T) {
 	for name, http2 := range map[string]bool{"HTTP/1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
 			before := runtime.NumGoroutine()
-			heard, gone := make(chan struct{}), make(chan struct{}, 2)
+			first, heard, gone := make(chan struct{}), make(chan struct{}), make(chan struct{}, 2)
 			url, base, closeAll := listening(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 				defer func() { gone <- struct{}{} }()
 				if hedge.RequestAttempt(req) == 1 {
+					close(first)
 					<-req.Context().Done()
 					return
 				}
+				<-first // or it is canceled on its way, and nobody hears of it here
 				w.Header().Set("Content-Type", "text/event-stream")
 				for n := 0; ; n++ {
 					_, _ = fmt.Fprintf(w, "data: %d\n\n", n)

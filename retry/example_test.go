@@ -34,7 +34,7 @@ func ExampleRetrier_Transport() {
 	defer server.Close()
 
 	retrier := retry.MustNew(retry.Config{
-		TryTimeout:    time.Second,
+		TryTimeout:    10 * time.Second,
 		BaseDelay:     time.Millisecond,
 		AttemptHeader: true, // so that the server knows
 	})
