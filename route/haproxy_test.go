@@ -87,6 +87,7 @@ func startHAProxy(t *testing.T, file string) haproxy {
 defaults
   mode http
   timeout connect 1s
+  timeout check 10s
   timeout client 5s
   timeout server 5s
 listen stats
@@ -193,7 +194,9 @@ func TestRequirement2And5HAProxy(t *testing.T) {
 	pool := route.MustNew(route.Config{
 		Names: []string{"web"}, Resolver: route.File(file), SlowStart: route.Off, Zone: "a",
 		PanicThreshold: 0.1, // HAProxy has none
-		Check:          route.Check{Path: "/health", Every: checkEvery, Fall: 2, Rise: 2},
+		Check: route.Check{ // as patient as HAProxy's timeout check: a busy machine finds nobody ill
+			Path: "/health", Every: checkEvery, Timeout: 10 * time.Second, Fall: 2, Rise: 2,
+		},
 	})
 	defer func() { assert.NoError(t, pool.Close(t.Context())) }()
 	client := &http.Client{Timeout: 5 * time.Second}

@@ -176,7 +176,7 @@ func TestRequirement1Redirects(t *testing.T) {
 		strings.TrimPrefix(replicas[2].URL, "http://"),
 	)})
 	defer pool.Close(t.Context())
-	client := &http.Client{Transport: pool.Transport(nil), Jar: jar}
+	client := &http.Client{Transport: pool.Transport(patient(t)), Jar: jar}
 	defer client.CloseIdleConnections()
 	fetch := func(path string) string {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://shop.example"+path, nil)

@@ -109,7 +109,8 @@ func TestRequirement3Weights(t *testing.T) {
 		f := newFleet(ms, "a:1", "b:1")
 		_, next := poolOf(t, f, route.Config{Hosts: []route.Host{{Addr: "a:1"}, {Addr: "b:1", Weight: 1000}}})
 		gets(t, next, 20_000)
-		assert.InDelta(t, 20, f.seen("a:1"), 18)
+		// About 20. One run in ten thousand has more than 38, and next to none more than 50.
+		assert.InDelta(t, 26, f.seen("a:1"), 24)
 	})
 }
 

@@ -252,7 +252,12 @@ func TestQueueForgets(t *testing.T) {
 		}
 		if left%100 == 0 {
 			runtime.GC()
-			most = max(most, n-left-int(gone.Load()))
+			kept := func() int { return n - left - int(gone.Load()) }
+			// Finalizers have a goroutine of their own, which may come late on a busy machine.
+			for begun := time.Now(); kept() >= n/2 && time.Since(begun) < 30*time.Second; {
+				runtime.GC()
+			}
+			most = max(most, kept())
 		}
 	})
 	assert.Less(t, most, n/2, "events that are kept after they were told")

@@ -167,6 +167,11 @@ type instance struct {
 func start(t *testing.T, addr string) *instance {
 	t.Helper()
 	listener, err := net.Listen("tcp", addr)
+	// Another process may have got a port meanwhile that was given back.
+	for begun := time.Now(); err != nil && time.Since(begun) < 30*time.Second; {
+		<-time.After(50 * time.Millisecond)
+		listener, err = net.Listen("tcp", addr)
+	}
 	require.NoError(t, err)
 	i := &instance{addr: listener.Addr().String(), checker: healthcheck.MustNew(healthcheck.Config{}), served: new(atomic.Int64)}
 	require.NoError(t, i.checker.Start())
@@ -238,7 +243,7 @@ func TestRollingRestartFailsNoRequest(t *testing.T) {
 		pause(50 * time.Millisecond) // nobody listens
 		now := start(t, old.addr)
 		instances[i] = now
-		require.Eventually(t, func() bool { return now.served.Load() > 0 }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return now.served.Load() > 0 }, 30*time.Second, 5*time.Millisecond)
 	}
 	close(stop)
 	all.Wait()
