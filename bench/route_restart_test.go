@@ -17,6 +17,7 @@ import (
 
 	"github.com/failsoft/failsoft/bench"
 	"github.com/failsoft/failsoft/healthcheck"
+	"github.com/failsoft/failsoft/internal/rttest"
 	"github.com/failsoft/failsoft/route"
 )
 
@@ -113,30 +114,10 @@ func TestRouteRestart(t *testing.T) {
 	tab.publish(t)
 }
 
-// holdUps returns what ends the watch, and returns how long nothing was done at most.
-func holdUps() (end func() time.Duration) {
-	over, longest := make(chan struct{}), make(chan time.Duration)
-	go func() {
-		look := time.NewTicker(10 * time.Millisecond)
-		defer look.Stop()
-		most := time.Duration(0)
-		for last := time.Now(); ; {
-			select {
-			case <-look.C:
-				most, last = max(most, time.Since(last)), time.Now()
-			case <-over:
-				longest <- most
-				return
-			}
-		}
-	}()
-	return func() time.Duration { close(over); return <-longest }
-}
-
 // restart also returns how long the machine was held up at most.
 func restart(t *testing.T, contender bench.Route, turns int) (asked, failed int, held time.Duration) {
 	t.Helper()
-	watched := holdUps()
+	watched := rttest.HoldUps()
 	servers := make([]*restarting, restartServers)
 	var hosts []string
 	for i := range servers {

@@ -192,23 +192,3 @@ func running(t *testing.T, c *consumer) (stop func() error) {
 		}
 	}
 }
-
-// holdUps watches the machine. What it returns ends that, and says for how long nothing was done at most.
-func holdUps() (end func() time.Duration) {
-	over, longest := make(chan struct{}), make(chan time.Duration)
-	go func() {
-		look := time.NewTicker(tick)
-		defer look.Stop()
-		most := time.Duration(0)
-		for last := time.Now(); ; {
-			select {
-			case <-look.C:
-				most, last = max(most, time.Since(last)), time.Now()
-			case <-over:
-				longest <- most
-				return
-			}
-		}
-	}()
-	return func() time.Duration { close(over); return <-longest }
-}

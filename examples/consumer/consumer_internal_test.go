@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/failsoft/failsoft/backpressure"
+	"github.com/failsoft/failsoft/internal/rttest"
 )
 
 // ledger is what handlers have seen.
@@ -284,7 +285,7 @@ func TestShutdown(t *testing.T) {
 	stop := running(t, c)
 	require.Eventually(t, func() bool { _, n, _ := l.count(); return n == limit }, soon, tick)
 	time.AfterFunc(tick, func() { close(stopping) })
-	watched := holdUps()
+	watched := rttest.HoldUps()
 	require.NoError(t, stop())
 	ended, held, returned := time.Now(), watched(), int(c.returned.Load())
 	_, begun, _ := l.count()
@@ -359,7 +360,7 @@ func deliveriesOfASlowOne(t *testing.T, ackWait time.Duration) (begun int, deliv
 	require.Eventually(t, func() bool { return b.info(t).NumWaiting == 1 }, soon, tick, "it has asked for a message")
 	permit, err := c.limiter.TryAcquire(t.Context(), backpressure.Request{})
 	require.NoError(t, err, "the pull itself holds none")
-	watched := holdUps()
+	watched := rttest.HoldUps()
 	b.publish(t, "orders.new", 1)
 	require.Eventually(t, func() bool { return c.held.Load() == 1 }, soon, tick)
 	pause(t.Context(), 2*ackWait)
